@@ -1,0 +1,54 @@
+"""The correlation of a convolution's outputs with its input patches, without unfolding the input."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def convolution_correlation(
+    q: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> Tensor:
+    """``Q'X`` of a convolution: exactly its weight gradient, with Q in the place of the output's gradient.
+
+    Args:
+        q: ``(B, O, *out)``.
+        x: ``(B, C, *in)``, in the dtype of ``q``.
+        weight: ``(O, C / groups, *kernel)``; only its shape, strides and dtype are read.
+        stride: of the convolution, one number a dimension.
+        padding: zeros on both sides of each dimension.
+        dilation: of the convolution, one number a dimension.
+        groups: of the convolution.
+
+    Returns:
+        Like ``weight``, in the dtype of ``q``.
+    """
+    gradient: Tensor = torch.ops.aten.convolution_backward(
+        q,
+        x,
+        weight.to(q.dtype),
+        None,
+        list(stride),
+        list(padding),
+        list(dilation),
+        False,
+        [0] * len(stride),
+        groups,
+        [False, True, False],
+    )[1]
+    return gradient
+
+
+def unfold(
+    x: Tensor, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
+) -> Tensor:
+    """Every patch of images ``(B, C, H, W)`` as a row: ``(B * positions, C, kh * kw)``."""
+    columns = F.unfold(x, tuple(kernel), tuple(dilation), tuple(padding), tuple(stride))  # (B, C * kh * kw, L)
+    return columns.mT.reshape(-1, x.shape[1], kernel[0] * kernel[1])

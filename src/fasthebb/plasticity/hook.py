@@ -1,0 +1,76 @@
+"""What is hooked onto a layer: it learns from each forward pass, and normalises the output where the rule says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from fasthebb.plasticity.learner import Learner, unit_norm_scale
+from fasthebb.rules import Rule
+from fasthebb.synapses import synapse_of
+
+if TYPE_CHECKING:
+    from fasthebb.plasticity.attached import Plasticity
+
+
+class Hook:
+    """A forward hook, registered with keyword arguments.
+
+    A deep copy of the model gets hooks without a learner: they keep the layer's function and feed nobody's sums.
+    """
+
+    def __init__(self, rule: Rule, owner: Plasticity | None, learner: Learner | None, module: nn.Module | None) -> None:
+        self.rule = rule
+        self.owner = owner
+        self.learner = learner
+        self.module = module
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Hook:
+        return Hook(self.rule, None, None, None)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Hook, (self.rule, None, None, None)
+
+    def __call__(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
+    ) -> Tensor | None:
+        """Learn from the call; give the normalised output, or ``None`` where the layer's own stands."""
+        if self.owner is not None and self.learner is not None and module is self.module:
+            if not self.owner.attached:
+                return None
+            self._attend(self.owner, self.learner, module, args[0] if args else kwargs["input"], output)
+        return _normalised(module, output) if self.rule.unit_norm else None
+
+    def _attend(self, owner: Plasticity, learner: Learner, module: nn.Module, x: Tensor, output: Tensor) -> None:
+        if not learner.called:
+            learner.called = True
+        if _recomputing():
+            return
+        learning = module.training and not owner.is_paused
+        if not learning and owner.observer is None:
+            return
+        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+            # Inference tensors as gradients could not be cleared in place: the sums are ordinary tensors.
+            if torch.compiler.is_compiling() or not torch.is_inference_mode_enabled():
+                owner.attend(learner, module, x.detach(), output.detach(), learning)
+            else:
+                with torch.inference_mode(False):
+                    owner.attend(learner, module, x, output, learning)
+
+
+def _recomputing() -> bool:
+    """Whether backward is running: activation checkpointing then calls the layer a second time."""
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+
+
+def _normalised(module: nn.Module, output: Tensor) -> Tensor:
+    """``(x.w) / max(|w|, eps) + bias`` from ``x.w + bias``, with its gradient."""
+    assert isinstance(module, (nn.Linear, nn.Conv2d))
+    synapse = synapse_of(module)
+    scale = synapse.per_output(unit_norm_scale(module.weight).to(output.dtype))
+    if module.bias is None:
+        return output * scale
+    bias = synapse.per_output(module.bias.to(output.dtype))
+    return torch.addcmul(bias, output - bias, scale)

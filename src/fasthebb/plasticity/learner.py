@@ -1,0 +1,149 @@
+"""One weight, the layers that use it, and what they have seen since the last update."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from fasthebb.plasticity.selection import Layer
+from fasthebb.rules import Rule, Sums
+from fasthebb.synapses import Synapse, synapse_of
+
+CHUNK_ELEMENTS = 2**24
+"""Outputs worked on at once, so that a rule's own tensors stay small beside a large layer's."""
+
+UNIT_NORM_EPS = 1e-12
+"""Norms below this count as this, where a layer hands on ``x.w / |w|``."""
+
+
+class NonFiniteError(RuntimeError):
+    """A layer's update has become infinite or NaN."""
+
+
+class Learner:
+    """A weight that learns by ``rule``, and the layers tied to it."""
+
+    def __init__(self, layers: list[Layer], rule: Rule) -> None:
+        self.layers = layers
+        self.name = layers[0].name
+        self.rule = rule
+        self.sums: Sums | None = None
+        self.called = False
+        self.uses = 0  # since the last update
+        self.version: int | None = None  # of the weight, at the first of the sums; unknown in compiled code
+        self.nonfinite: Tensor | None = None  # a flag on the device
+        self.reducing: Callable[[], tuple[Sums, Tensor]] | None = None
+        initial = rule.initial_weight(self.synapse())
+        if initial is not None:
+            with torch.no_grad():
+                self.weight.copy_(initial)
+        self.state = dict(rule.initial_state(self.synapse()))
+
+    @property
+    def weight(self) -> nn.Parameter:
+        """The parameter itself, looked up anew: moving a model may replace it."""
+        weight = self.layers[0].module.weight
+        assert isinstance(weight, nn.Parameter)
+        return weight
+
+    def synapse(self, module: nn.Module | None = None) -> Synapse:
+        """The layer (the first one, if none is given) as its rule sees it."""
+        synapse = synapse_of(self.layers[0].module if module is None else module)
+        synapse.state = self.current_state()
+        return synapse
+
+    def current_state(self) -> dict[str, Tensor]:
+        """The rule's state tensors, on the weight's device."""
+        state: dict[str, Tensor] = getattr(self, "state", {})
+        device = self.weight.device
+        if any(value.device != device for value in state.values()):
+            self.state = state = {name: value.to(device) for name, value in state.items()}
+        return state
+
+    def learn(self, module: nn.Module, x: Tensor, output: Tensor, labels: Tensor | None) -> None:
+        """Add what ``module`` saw to the sums, at once, keeping no reference to input or output."""
+        synapse = self.synapse(module)
+        if x.dim() == synapse.unbatched_dims:
+            x, output = x[None], output[None]
+        images = output.shape[0]
+        if output.numel() == 0:
+            return
+        if labels is not None and labels.shape[0] != images:
+            raise ValueError(f"teacher: found {labels.shape[0]} labels for {images} images in layer {self.name!r}")
+        if self.rule.supervised and labels is None:
+            raise RuntimeError(
+                f"layer {self.name!r} learns with labels: call the model inside plasticity.teacher(labels)"
+            )
+        # float16 overflows in sums over positions; everything else is multiplied in the dtype of the output.
+        dtype = torch.float32 if output.dtype == torch.float16 else output.dtype
+        step = max(1, CHUNK_ELEMENTS // (output.numel() // images))
+        for start in range(0, images, step):
+            part = slice(start, start + step)
+            seen = synapse.receive(x[part].to(dtype))
+            s = synapse.responses(synapse.without_bias(output[part].to(dtype)))
+            if labels is not None:
+                synapse.labels = labels[part].repeat_interleave(s.shape[1] // labels[part].shape[0])
+            self._add(self.rule.sums(synapse, seen, s))
+        self.uses += 1
+
+    def _add(self, sums: Sums) -> None:
+        values = {
+            name: value.to(torch.promote_types(value.dtype, torch.float32)) if isinstance(value, Tensor) else value
+            for name, value in sums.items()
+        }
+        self.sums = Sums(**values) if self.sums is None else self.sums + Sums(**values)
+
+    def check_version(self) -> None:
+        """Refuse sums that were taken with different weights: their products do not add up."""
+        version = None if torch.compiler.is_compiling() else self.weight._version
+        if self.sums is None:
+            self.version = version
+        elif version is not None and self.version is not None and version != self.version:
+            self.clear()
+            raise RuntimeError(
+                f"the weight of layer {self.name!r} changed after it had learned from a batch; "
+                "call plasticity.write_grad() before anything that changes weights, such as optimizer.step()"
+            )
+
+    def nothing(self) -> Sums:
+        """The sums of no samples at all."""
+        synapse = self.synapse()
+        dtype = torch.promote_types(self.weight.dtype, torch.float32)
+        x = synapse.weight.new_zeros((0, *synapse.smallest_input), dtype=dtype)
+        if self.rule.supervised:
+            synapse.labels = torch.zeros(0, dtype=torch.int64, device=x.device)
+        return self.rule.sums(synapse, x, x.new_zeros(synapse.groups, 0, synapse.neurons))
+
+    def delta(self, sums: Sums) -> Tensor:
+        """``dW`` of these sums, like the weight."""
+        synapse = self.synapse()
+        if self.rule.uses_gradient:
+            if self.weight.grad is None:
+                raise RuntimeError(
+                    f"layer {self.name!r}: {type(self.rule).__name__} uses the backprop gradient and found none; "
+                    "call loss.backward() before plasticity.write_grad()"
+                )
+            synapse.gradient = self.weight.grad
+        return self.rule.delta(sums, synapse)
+
+    def advance(self, sums: Sums) -> dict[str, Tensor]:
+        """The rule's state after these sums."""
+        return dict(self.rule.next_state(sums, self.synapse()))
+
+    def clear(self) -> None:
+        """Forget what was seen since the last update."""
+        self.sums = None
+        self.uses = 0
+        self.reducing = None
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over state tensors, on the weight's device."""
+        self.state = {name: state[name].detach().clone().to(self.weight.device) for name in self.state}
+
+
+def unit_norm_scale(weight: Tensor) -> Tensor:
+    """``1 / max(|w|, eps)`` of each neuron, ``(O,)``, at least in float32."""
+    dtype = torch.promote_types(weight.dtype, torch.float32)
+    norms = torch.linalg.vector_norm(weight, dim=tuple(range(1, weight.dim())), dtype=dtype)
+    scale: Tensor = norms.clamp_min(UNIT_NORM_EPS).reciprocal()
+    return scale

@@ -1,0 +1,192 @@
+"""The command line, made from the typed options of each command; no logic of its own."""
+
+import sys
+import warnings
+from argparse import ArgumentError
+from collections.abc import Callable
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentParser, set_loader
+
+import fasthebb
+from fasthebb import runs
+from fasthebb.demo import DemoOptions, demo
+from fasthebb.runs.folder import settings
+
+RULES = {"hpca": fasthebb.HPCA, "swta": fasthebb.SWTA}
+COMMANDS: dict[str, tuple[type, Callable[..., Any], bool, str]] = {
+    "demo": (DemoOptions, demo, True, "the main job in two minutes, on scikit-learn's digits: table and report.html"),
+    "pretrain": (runs.PretrainOptions, runs.pretrain, True, "let hidden layers learn from unlabelled images"),
+    "finetune": (runs.FinetuneOptions, runs.finetune, True, "train a classifier on the labelled ones"),
+    "evaluate": (runs.EvaluateOptions, runs.evaluate, False, "score a classifier on labelled images"),
+    "predict": (runs.PredictOptions, runs.predict, False, "the class of new images, as a table"),
+}
+"""Options, function, whether it needs ``--out``, and what it does."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; the exit status: 0, 2 after a user's mistake, 130 after Ctrl-C."""
+    warnings.showwarning = _one_line_warning
+    given = sys.argv[1:] if arguments is None else arguments
+    parser, commands = _parsers()
+    if not given:
+        parser.print_help()
+        return 0
+    try:
+        parsed = parser.parse_args(_spelled_out(given, commands))
+    except ArgumentError as error:
+        return _mistake(_explained(str(error), given, commands))
+    try:
+        command = parsed.subcommand
+        values = parser.instantiate(parsed)[command]
+        options_class, run, _, _ = COMMANDS[command]
+        options = options_class(**{f.name: values[f.name] for f in fields(options_class)})
+        _print_result(command, run(options, values["out"]), values["out"])
+    except (ValueError, TypeError, OSError, fasthebb.NonFiniteError) as error:
+        if not _is_users(error):
+            raise
+        return _mistake(str(error))
+    except KeyboardInterrupt:
+        print("\ninterrupted: the same command goes on from the last finished epoch", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parsers() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
+    set_loader("fasthebb", _load_yaml)
+    parser = ArgumentParser(
+        prog="fasthebb", description="Hebbian learning at matrix-product speed.", exit_on_error=False
+    )
+    parser.add_argument("--version", action="version", version=fasthebb.__version__)
+    subcommands = parser.add_subcommands()
+    commands = {}
+    for name, (options, _, needs_out, purpose) in COMMANDS.items():
+        command = ArgumentParser(description=purpose, exit_on_error=False, parser_mode="fasthebb")
+        command.add_argument("--config", action="config", help="YAML file of options, such as a run's config.yaml")
+        if needs_out:
+            command.add_argument("--out", type=str, required=True, help="folder of this run")
+        else:
+            command.add_argument("--out", type=str | None, default=None, help="folder that keeps the result")
+        command.add_class_arguments(options, as_group=False)
+        if options is runs.PretrainOptions:
+            command.set_defaults(rule=settings(runs.PretrainOptions())["rule"])  # so that --rule.FIELD alone changes it
+        command.add_argument(
+            "--command", type=str | None, default=name, help="ignored; so that config.yaml can be read"
+        )
+        subcommands.add_subcommand(name, command, help=purpose)
+        commands[name] = command
+    return parser, commands
+
+
+def _load_yaml(text: str) -> Any:
+    """YAML, with rules by their short names."""
+    value = yaml.safe_load(text)
+    if isinstance(value, dict) and isinstance(value.get("rule"), str):
+        value["rule"] = _class_path(value["rule"])
+    return value
+
+
+def _class_path(name: str) -> str:
+    rule = RULES.get(name.lower())
+    return name if rule is None else f"{rule.__module__}.{rule.__name__}"
+
+
+def _spelled_out(given: list[str], commands: dict[str, ArgumentParser]) -> list[str]:
+    """Options as the parser wants them: underscores, flags with a value, repeatable options, rules by class."""
+    if given[0] not in commands:
+        return given
+    switches = {f.name for f in fields(COMMANDS[given[0]][0]) if f.type in (bool, bool | None)}
+    spelled = [given[0]]
+    rest = given[1:]
+    for index, word in enumerate(rest):
+        previous = rest[index - 1] if index else ""
+        if not word.startswith("--"):
+            spelled.append(_class_path(word) if previous == "--rule" else word)
+            continue
+        name, equals, value = word.partition("=")
+        name = name[2:].replace("-", "_")
+        if name == "rule" and equals:
+            value = _class_path(value)
+        alone = index + 1 == len(rest) or rest[index + 1].startswith("--")
+        if name in switches and not equals and alone:
+            equals, value = "=", "true"
+        spelled.append(f"--{name}{'+' if name == 'unlabelled' else ''}{equals}{value}")
+    return spelled
+
+
+def _explained(message: str, given: list[str], commands: dict[str, ArgumentParser]) -> str:
+    """One line from the parser's message, with the nearest names where one is unknown."""
+    line = " ".join(message.split())
+    if given[0] not in commands and not given[0].startswith("-"):
+        return f"unknown command {given[0]!r}{_meant(given[0], list(commands))}"
+    names = [f.name for f in fields(COMMANDS[given[0]][0])] if given[0] in commands else []
+    if "unrecognized arguments" in line:
+        unknown = line.split("unrecognized arguments:")[1].split()[0].lstrip("-").split("=")[0]
+        options = [f"--{name.replace('_', '-')}" for name in [*names, "out", "config"]]
+        return f"unknown option --{unknown}{_meant('--' + unknown.replace('_', '-'), options)}"
+    if 'key "rule"' in line and "--rule" in given:
+        position = given.index("--rule") + 1
+        rule = given[position] if position < len(given) else ""
+        if "." not in rule and rule.lower() not in RULES:
+            return f"unknown rule {rule!r}{_meant(rule.lower(), list(RULES))}; or the module.Class of your own"
+        if "is not accepted" in line and rule.lower() in RULES:
+            wrong = line.split("Option '")[1].split("'")[0]
+            own = [f"--rule.{f.name}" for f in fields(RULES[rule.lower()])]
+            return f"unknown option --rule.{wrong} of {rule}{_meant('--rule.' + wrong, own)}"
+    return line
+
+
+def _meant(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, n=1, cutoff=0.5)
+    return (f": did you mean {close[0]}?" if close else "") + f" (known: {', '.join(known)})"
+
+
+def _is_users(error: Exception) -> bool:
+    """Whether an error is worded for users, as all that fasthebb raises itself are; others keep their traceback."""
+    if isinstance(error, (OSError, fasthebb.NonFiniteError)):
+        return True
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    raised_in = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
+    return raised_in.partition(".")[0] == "fasthebb"
+
+
+def _mistake(message: str) -> int:
+    print(f"fasthebb: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _one_line_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    if issubclass(category, (DeprecationWarning, FutureWarning)):
+        return
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def _print_result(command: str, result: Any, out: str | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if command == "predict":
+        table = Table("file", "class", "probability")
+        for row in result[:20]:
+            table.add_row(row["file"], row["class"], f"{row['probability']:.3f}")
+        console.print(table)
+        if len(result) > 20:
+            console.print(f"and {len(result) - 20} more" + ("" if out else "; --out keeps all of them"))
+    elif command != "demo":
+        table = Table(command, "")
+        for name, value in result.items():
+            if isinstance(value, (int, float, str)) and name != "command":
+                table.add_row(name.replace("_", " "), f"{value:.2f}" if isinstance(value, float) else str(value))
+        console.print(table)
+    if out is not None:
+        console.print(f"in {out}", highlight=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""A run's folder: one configuration, results whole or absent, and the same command goes on where it stopped."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fasthebb import Rule
+from fasthebb.training import last_checkpoint
+from fasthebb.training.weights import write_atomically
+
+_PACKAGES = ("fasthebb", "torch", "torchvision", "lightning")
+
+
+class RunError(ValueError):
+    """A user's mistake about a run, in one line: what was found, what was expected, what to do."""
+
+
+def settings(options: Any) -> dict[str, Any]:
+    """Options as plain values, in the form that ``--config`` reads.
+
+    >>> from fasthebb.runs import PretrainOptions
+    >>> settings(PretrainOptions())["rule"]["class_path"]
+    'fasthebb.rules.hpca.HPCA'
+    """
+    values = {f.name: getattr(options, f.name) for f in fields(options)}
+    return {
+        name: {"class_path": f"{type(value).__module__}.{type(value).__name__}", "init_args": asdict(value)}
+        if isinstance(value, Rule)
+        else value
+        for name, value in values.items()
+    }
+
+
+class RunFolder:
+    """The folder given by ``--out``.
+
+    Args:
+        path: made if it does not exist.
+        command: the command that works in it.
+        options: dataclass of the command's options.
+
+    Raises:
+        RunError: if the folder holds another run or other files; nothing in it is changed then.
+    """
+
+    def __init__(self, path: str | Path, command: str, options: Any) -> None:
+        self.path = Path(path)
+        config = {"command": command, **settings(options)}
+        known = self.path / "config.yaml"
+        if known.is_file():
+            self._refuse_other(known, config)
+        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise RunError(f"{self.path} exists and is not a run of fasthebb: choose another --out")
+        else:
+            self.write("config.yaml", yaml.safe_dump(config, sort_keys=False))
+
+    def _refuse_other(self, known: Path, config: Mapping[str, Any]) -> None:
+        try:
+            found = yaml.safe_load(known.read_text())
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RunError(f"{known} cannot be read: choose another --out") from error
+        found = found if isinstance(found, dict) else {}
+        differing = [name for name in config if found.get(name, None) != config[name]]
+        if differing:
+            listed = "; ".join(f"{name} is {found.get(name)!r}, asked for {config[name]!r}" for name in differing[:3])
+            raise RunError(
+                f"{self.path} holds a run of another configuration ({listed}): choose another --out, or repeat that run"
+            )
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The checkpoint to go on from, if there is one."""
+        return last_checkpoint(self.path / "checkpoints")
+
+    def result(self) -> dict[str, Any] | None:
+        """The results of a run that is finished."""
+        file = self.path / "result.json"
+        return dict(json.loads(file.read_text())) if file.is_file() else None
+
+    def finish(self, result: Mapping[str, Any]) -> dict[str, Any]:
+        """Write ``result.json``, the last file of a run, and give its content."""
+        versions = {name: version(name) for name in _PACKAGES}
+        complete = {**result, "versions": versions}
+        self.write("result.json", json.dumps(complete, indent=2) + "\n")
+        return complete
+
+    def write(self, name: str, text: str) -> None:
+        """Write a text file of the folder, whole or not at all."""
+        try:
+            write_atomically(self.path / name, lambda file: file.write(text.encode()))
+        except OSError as error:
+            raise RunError(f"cannot write {self.path / name}: {error.strerror or error}") from error

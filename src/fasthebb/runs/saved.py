@@ -1,0 +1,97 @@
+"""A network on disk together with everything needed to use it on new images."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from fasthebb.data import Preprocessing
+from fasthebb.models import build_model
+from fasthebb.runs.folder import RunError
+from fasthebb.training import load_into, load_weights, save_weights
+
+FORMAT = "fasthebb 1"
+
+
+@dataclass(frozen=True)
+class SavedNetwork:
+    """A network's description, its weights and the preprocessing of its images.
+
+    Attributes:
+        model: ``name`` and the keywords of the network's builder, without ``classes`` and ``dropout``.
+        preprocessing: what images go through before the network.
+        tensors: the network's ``state_dict``; of an encoder, what lies under ``features.``.
+        classes: class names in the order of the outputs; empty for an encoder.
+        notes: further text, such as the rule.
+    """
+
+    model: Mapping[str, Any]
+    preprocessing: Preprocessing
+    tensors: Mapping[str, Tensor]
+    classes: list[str] = field(default_factory=list)
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    def build(self, classes: int, dropout: float = 0.0) -> nn.Module:
+        """The network with new outputs for ``classes`` classes and these features.
+
+        Raises:
+            WeightsError: if the weights do not fit the network that the file describes.
+        """
+        model = build_model(**self.model, classes=classes, dropout=dropout)
+        load_into(model, self.tensors)
+        return model
+
+    def classifier(self) -> nn.Module:
+        """The whole network, features and classifier, in eval mode."""
+        if not self.classes:
+            raise RunError("these weights are an encoder without classes: fine-tune it first, with fasthebb finetune")
+        model = build_model(**self.model, classes=len(self.classes), dropout=0.0)
+        load_into(model, self.tensors, strict_prefixes=("features.", "classifier."))
+        return model.eval()
+
+    def save(self, path: Path) -> None:
+        """Write everything to one safetensors file."""
+        metadata = {
+            "format": FORMAT,
+            "model": json.dumps(dict(self.model)),
+            "classes": json.dumps(self.classes),
+            **{f"note.{name}": text for name, text in self.notes.items()},
+            **self.preprocessing.metadata(),
+        }
+        save_weights(path, {**self.tensors, **self.preprocessing.tensors()}, metadata)
+
+    def with_weights(self, tensors: Mapping[str, Tensor], classes: list[str]) -> "SavedNetwork":
+        """The same description with other weights and classes."""
+        return replace(self, tensors=tensors, classes=classes)
+
+    @staticmethod
+    def load(path: str | Path, default_name: str) -> "SavedNetwork":
+        """Read a file, or ``default_name`` in a run folder.
+
+        Raises:
+            RunError: if there is no such file, or it was not written by fasthebb.
+            WeightsError: if the file is broken.
+        """
+        file = Path(path)
+        if file.is_dir():
+            file = file / default_name
+        if not file.is_file():
+            raise RunError(f"found no weights at {path}, expected a run folder with {default_name} or such a file")
+        tensors, metadata = load_weights(file)
+        try:
+            if metadata["format"] != FORMAT:
+                raise RunError(f"{file} has the format {metadata['format']!r}, expected {FORMAT!r}")
+            model = json.loads(metadata["model"])
+            classes = [str(name) for name in json.loads(metadata["classes"])]
+        except (KeyError, json.JSONDecodeError) as error:
+            raise RunError(f"{file} was not written by fasthebb: it does not say which network it is of") from error
+        return SavedNetwork(
+            model=model,
+            preprocessing=Preprocessing.from_saved(metadata, tensors),
+            tensors=tensors,
+            classes=classes,
+            notes={name.removeprefix("note."): text for name, text in metadata.items() if name.startswith("note.")},
+        )

@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check slow clean
+.PHONY: demo test check clean
 .DEFAULT_GOAL := demo
 
 demo: $(READY)  ## the main job on scikit-learn's digits: table, report.html
@@ -14,8 +14,10 @@ test: $(READY)  ## every test, in parallel
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(READY)  ## format, lint, types, layers
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo 2>/dev/null || \
-	  { $(BIN)/lint-imports; false; }
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
 
 $(READY): pyproject.toml constraints.txt
 	@echo "fasthebb: setting up $(VENV) (once; downloads PyTorch, which takes a few minutes)"

@@ -16,7 +16,7 @@ from fasthebb import runs
 from fasthebb.demo import DemoOptions, demo
 from fasthebb.runs.folder import settings
 
-RULES = {"hpca": fasthebb.HPCA, "swta": fasthebb.SWTA}
+RULES: dict[str, type[Any]] = {"hpca": fasthebb.HPCA, "swta": fasthebb.SWTA}
 COMMANDS: dict[str, tuple[type, Callable[..., Any], bool, str]] = {
     "demo": (DemoOptions, demo, True, "the main job in two minutes, on scikit-learn's digits: table and report.html"),
     "pretrain": (runs.PretrainOptions, runs.pretrain, True, "let hidden layers learn from unlabelled images"),

@@ -16,7 +16,7 @@ from fasthebb.data import Batches, ImageData, ImageSet, Preprocessing, labelled_
 from fasthebb.demo.recipes import BATCH_SIZE, CONTROLS, HIDDEN, IMAGE_SIZE, RECIPES, WIDTH, Recipe
 from fasthebb.demo.report import Report, accuracy_table, write_report
 from fasthebb.evaluation import classification_scores, predict_logits
-from fasthebb.models import cnn6
+from fasthebb.models import CNN6, cnn6
 from fasthebb.runs import RunFolder
 from fasthebb.training import Classifier, HebbianPretraining, fit, make_trainer, reestimate_batch_norm
 
@@ -156,7 +156,7 @@ def first_layer_filters(data: ImageData) -> dict[str, Tensor]:
     }
 
 
-def _network(recipe: Recipe, data: ImageData) -> nn.Module:
+def _network(recipe: Recipe, data: ImageData) -> CNN6:
     channels = data.unlabelled.images.shape[1]
     return cnn6(len(data.classes), channels, IMAGE_SIZE, hebbian=recipe.rule is not None, width=WIDTH, hidden=HIDDEN)
 

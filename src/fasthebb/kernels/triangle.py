@@ -48,7 +48,8 @@ def correlate_residual(y: Tensor, x: Tensor, w: Tensor) -> Tensor:
         block = slice(start, min(start + BLOCK, neurons))
         responses, weights = y[:, :, block], w[:, block]
         gram = torch.tril(responses.mT @ responses)
-        update[:, block] = torch.baddbmm(responses.mT @ residual, gram, weights, alpha=-1)
+        part = update[:, block]  # in place: fresh memory of the size of the weight costs as much as the products
+        part.baddbmm_(responses.mT, residual, beta=0).baddbmm_(gram, weights, alpha=-1)
         if block.stop < neurons:
-            residual = torch.baddbmm(residual, responses, weights, alpha=-1)
+            residual.baddbmm_(responses, weights, alpha=-1)
     return update

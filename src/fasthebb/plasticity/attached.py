@@ -381,7 +381,7 @@ def _add_to_grad(weight: nn.Parameter, delta: Tensor, scale: float, replace: boo
     if weight.grad is not None and not replace:
         weight.grad.add_(delta, alpha=scale)
         return
-    gradient = delta * scale
+    gradient = delta.mul_(scale)  # in place: it is the rule's to give away
     if gradient.dtype != weight.dtype or gradient.stride() != weight.stride():
         gradient = torch.empty_like(weight).copy_(gradient)
     weight.grad = gradient

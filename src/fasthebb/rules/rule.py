@@ -82,7 +82,7 @@ class Rule(ABC):
 
     @abstractmethod
     def delta(self, sums: Sums, synapse: Synapse) -> Tensor:
-        """The update ``dW`` of all samples in ``sums``, like ``synapse.weight``."""
+        """The update ``dW`` of all samples in ``sums``, like ``synapse.weight``: a new tensor, to become ``.grad``."""
 
     def response(self, synapse: Synapse, x: Tensor, s: Tensor) -> Tensor:
         """What each neuron answers to each sample while learning, ``(g, N, o)``."""

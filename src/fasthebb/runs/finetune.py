@@ -8,7 +8,6 @@ import torch
 
 from fasthebb.data import Batches, ImageData, ImageSet, Preprocessing, load_images
 from fasthebb.evaluation import classification_scores, predict_logits
-from fasthebb.models import build_model
 from fasthebb.runs.folder import RunError, RunFolder
 from fasthebb.runs.options import FinetuneOptions
 from fasthebb.runs.saved import SavedNetwork
@@ -26,7 +25,7 @@ def finetune(options: FinetuneOptions, out: str | Path, *, progress: bool = True
         progress: show bars and a summary of the data.
 
     Returns:
-        The content of ``result.json``: number of ``labels``, scores on the test images (``top1``, ``balanced_accuracy``,
+        The content of ``result.json``: ``labels`` used, scores on the test images (``top1``, ``balanced_accuracy``,
         ``macro_f1`` and, from six classes on, ``top5``; per cent), those on ``validation``, ``finetune_seconds``.
 
     Raises:
@@ -56,10 +55,7 @@ def finetune(options: FinetuneOptions, out: str | Path, *, progress: bool = True
         print(data.summary())
     torch.manual_seed(options.seed)
     network = _untrained(options, data) if init is None else init
-    if init is None:
-        model = build_model(**network.model, classes=len(data.classes), dropout=options.dropout)
-    else:
-        model = init.build(len(data.classes), options.dropout)
+    model = network.build(len(data.classes), options.dropout)
     start = time.perf_counter()
     module = Classifier(
         model,

@@ -51,7 +51,7 @@ def pretrain(options: PretrainOptions, out: str | Path, *, progress: bool = True
     whiten = options.rule.competitive if options.whiten is None else options.whiten
     preprocessing = Preprocessing.fit(images.images, whiten=whiten)
     torch.manual_seed(options.seed)
-    described = {
+    described: dict[str, Any] = {
         "name": options.model,
         "channels": images.images.shape[1],
         "image_size": images.images.shape[2],

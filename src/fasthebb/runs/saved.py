@@ -23,7 +23,7 @@ class SavedNetwork:
     Attributes:
         model: ``name`` and the keywords of the network's builder, without ``classes`` and ``dropout``.
         preprocessing: what images go through before the network.
-        tensors: the network's ``state_dict``; of an encoder, what lies under ``features.``.
+        tensors: the network's ``state_dict``; of an encoder, what lies under ``features.``; empty before training.
         classes: class names in the order of the outputs; empty for an encoder.
         notes: further text, such as the rule.
     """
@@ -35,13 +35,14 @@ class SavedNetwork:
     notes: Mapping[str, str] = field(default_factory=dict)
 
     def build(self, classes: int, dropout: float = 0.0) -> nn.Module:
-        """The network with new outputs for ``classes`` classes and these features.
+        """The network with new outputs for ``classes`` classes and these features, random ones if there are no tensors.
 
         Raises:
             WeightsError: if the weights do not fit the network that the file describes.
         """
         model = build_model(**self.model, classes=classes, dropout=dropout)
-        load_into(model, self.tensors)
+        if self.tensors:
+            load_into(model, self.tensors)
         return model
 
     def classifier(self) -> nn.Module:

@@ -1,0 +1,19 @@
+"""Images and labels as people have them, made into batches for a network."""
+
+from fasthebb.data.batches import Batches
+from fasthebb.data.errors import DataError
+from fasthebb.data.images import ImageData, ImageSet
+from fasthebb.data.loading import load_folder_for_prediction, load_images
+from fasthebb.data.preprocessing import Preprocessing
+from fasthebb.data.subsets import labelled_subset
+
+__all__ = [
+    "Batches",
+    "DataError",
+    "ImageData",
+    "ImageSet",
+    "Preprocessing",
+    "labelled_subset",
+    "load_folder_for_prediction",
+    "load_images",
+]

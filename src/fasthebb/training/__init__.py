@@ -1,0 +1,26 @@
+"""Training: Hebbian pre-training without labels, classifiers with them, and what a run leaves on disk."""
+
+from fasthebb.training.batch_norm import reestimate_batch_norm
+from fasthebb.training.checkpoints import last_checkpoint
+from fasthebb.training.classifier import Classifier
+from fasthebb.training.pretraining import HebbianPretraining, Order
+from fasthebb.training.readouts import Readout, ReadoutWarning
+from fasthebb.training.trainer import Precision, fit, make_trainer
+from fasthebb.training.weights import WeightsError, load_into, load_weights, save_weights
+
+__all__ = [
+    "Classifier",
+    "HebbianPretraining",
+    "Order",
+    "Precision",
+    "Readout",
+    "ReadoutWarning",
+    "WeightsError",
+    "fit",
+    "last_checkpoint",
+    "load_into",
+    "load_weights",
+    "make_trainer",
+    "reestimate_batch_norm",
+    "save_weights",
+]

@@ -1,0 +1,153 @@
+"""Training with labels: the whole network, or a linear probe on frozen features."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+from fasthebb import NonFiniteError
+from fasthebb.evaluation import classification_scores
+from fasthebb.training.batch_norm import fixed_batch_norms
+from fasthebb.training.layout import channels_last
+from fasthebb.training.seeding import seed_epoch
+
+CONSTANT_EPOCHS = 10
+
+
+class Classifier(lightning.LightningModule):
+    """Train `model` on labelled images by backprop: SGD with Nesterov momentum on the cross entropy.
+
+    The learning rate is constant for ten epochs and then halved every epoch. Logs `train_loss` and `lr` every
+    epoch and, when the trainer is given validation images, their `classification_scores` as `val_top1` and so on.
+
+    Args:
+        model: maps images `(N, C, H, W)` to logits `(N, classes)`; changed in place (and put in channels_last layout).
+        classes: number of classes; labels run from 0 to `classes - 1`.
+        epochs: epochs of the whole training.
+        lr: learning rate of the first ten epochs.
+        momentum: Nesterov momentum.
+        weight_decay: L2 penalty on everything that is trained.
+        probe: train `model.classifier` only; `model.features` stays in eval mode, its parameters and buffers exactly
+            as they are, and takes no gradient any more.
+        seed: with the number of the epoch it fixes everything that is drawn, so a resumed run equals an
+            uninterrupted one.
+
+    Raises:
+        ValueError: during training, a label that is no class (such as the -1 of unlabelled images).
+        fasthebb.NonFiniteError: at the end of an epoch in which the loss was not finite, before its checkpoint.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        classes: int,
+        epochs: int = 20,
+        lr: float = 1e-3,
+        momentum: float = 0.9,
+        weight_decay: float = 5e-2,
+        probe: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.classes, self.total_epochs, self.lr, self.momentum = classes, epochs, lr, momentum
+        self.weight_decay, self.probe, self.seed = weight_decay, probe, seed
+        self._labels_checked = False
+        self._loss_sum = torch.zeros(())
+        self._images = 0
+        self._validation: list[tuple[Tensor, Tensor]] = []
+        if probe:
+            model.get_submodule("features").requires_grad_(False)
+            self.train()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the training mode, from which the features of a probe are exempt."""
+        super().train(mode)
+        if self.probe:
+            self.model.get_submodule("features").eval()
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images `(N, C, H, W)` to logits `(N, classes)`."""
+        images = channels_last(images)
+        if not self.probe:
+            logits: Tensor = self.model(images)
+            return logits
+        with torch.no_grad():
+            features = self.model.get_submodule("features")(images)
+        logits = self.model.get_submodule("classifier")(features)
+        return logits
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """SGD over the whole model or, for a probe, its classifier."""
+        trained = self.model.get_submodule("classifier") if self.probe else self.model
+        return torch.optim.SGD(
+            trained.parameters(),
+            lr=self.lr,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            nesterov=self.momentum > 0,
+        )
+
+    def on_train_epoch_start(self) -> None:
+        """Set modes, learning rate and random stream of this epoch."""
+        self.train()
+        epoch = self.current_epoch
+        for group in self._optimizer().param_groups:
+            group["lr"] = self.lr * 0.5 ** max(0, epoch - CONSTANT_EPOCHS + 1)
+        self._loss_sum = torch.zeros((), device=self.device)
+        self._images = 0
+        loader: Any = self.trainer.train_dataloader
+        seed_epoch(self.seed, epoch, loader)
+
+    def on_before_batch_transfer(self, batch: Sequence[Tensor], dataloader_idx: int) -> Sequence[Tensor]:
+        """Refuse labels that are no class, while they are still on the host (or once, in the first epoch)."""
+        labels = batch[1]
+        if labels.device.type != "cpu" and self._labels_checked:
+            return batch
+        if len(labels) and (labels.min() < 0 or labels.max() >= self.classes):
+            raise ValueError(
+                f"the labels of a batch run from {int(labels.min())} to {int(labels.max())}, expected 0 to "
+                f"{self.classes - 1}: leave unlabelled images (-1) out, and build the network with one output a class"
+            )
+        return batch
+
+    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
+        """Mean cross entropy of a batch `(images, labels)`."""
+        images, labels = batch
+        with fixed_batch_norms(self.model, when=len(images) == 1):
+            loss = nn.functional.cross_entropy(self(images), labels)
+        self._loss_sum += loss.detach() * len(images)
+        self._images += len(images)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's loss; a non-finite one ends the training."""
+        self._labels_checked = True
+        loss = self._loss_sum / max(1, self._images)
+        if not torch.isfinite(loss):
+            raise NonFiniteError(
+                f"the training loss was not finite in epoch {self.current_epoch}: lower the learning rate ({self.lr}), "
+                "or look for images with extreme values"
+            )
+        self.log_dict({"train_loss": loss, "lr": self._optimizer().param_groups[0]["lr"]})
+
+    def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
+        """Keep the logits of a validation batch."""
+        images, labels = batch
+        self._validation.append((self(images).float(), labels))
+
+    def on_validation_epoch_end(self) -> None:
+        """Score the validation images together."""
+        logits, labels = (torch.cat(part) for part in zip(*self._validation, strict=True))
+        self._validation.clear()
+        if not torch.isfinite(logits).all():
+            return  # the end of the epoch names the cause
+        scores = classification_scores(logits, labels, self.classes)
+        self.log_dict({f"val_{name}": score for name, score in scores.items()}, prog_bar=True)
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        return self.trainer.optimizers[0]

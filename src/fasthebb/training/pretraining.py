@@ -1,0 +1,189 @@
+"""Hebbian pre-training: the hidden layers learn from images alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import lightning
+import torch
+from lightning.pytorch.plugins import MixedPrecision
+from torch import Tensor, nn
+
+from fasthebb import Rule, attach
+from fasthebb.evaluation import evaluating
+from fasthebb.training.batch_norm import batch_norms, estimate, fixed_batch_norms
+from fasthebb.training.layout import channels_last
+from fasthebb.training.readouts import as_metrics, measure, warn_of_idle_layers
+from fasthebb.training.seeding import seed_epoch
+
+Order = Literal["together", "greedy"]
+CHECK_EVERY = 50
+
+
+class HebbianPretraining(lightning.LightningModule):
+    """Let the layers of `model.features` learn by a Hebbian rule; nothing else is touched, labels are never read.
+
+    Plain SGD with constant learning rate. In the order "together" all layers learn at once; in the order "greedy" one
+    after the other, `epochs` epochs each, in the order in which the network uses them: the layers before the learning
+    one are at rest and in eval mode (their batch norms estimated anew when it starts), those after it are not even
+    computed. Every epoch logs read-outs of the layers (`layer/<name>/<readout>`, see `Readout`), and a layer that
+    hardly moved or died in its first epoch is warned of.
+
+    Afterwards `plasticity.detach()` leaves a plain network, and `reestimate_batch_norm` settles its batch norms.
+
+    Args:
+        model: a network with a `features` module, such as `cnn6`; changed in place (and put in channels_last layout).
+        rule: one rule for every layer, or a mapping from patterns of layer names (within `features`) to rules.
+        lr: learning rate; 0 is the control in which only batch norm adapts.
+        order: "together" or "greedy"; the latter needs `features` to be an `nn.Sequential`.
+        epochs: epochs, in the greedy order for each layer. Train for `total_epochs`.
+        seed: with the number of the epoch it fixes everything that is drawn, so a resumed run equals an
+            uninterrupted one.
+
+    Raises:
+        ValueError, TypeError: an argument is out of range or does not fit the network.
+        fasthebb.NonFiniteError: during training, at most 50 steps after a weight update ceased to be finite; a
+            checkpoint is never written in that state.
+
+    Attributes:
+        plasticity: what `fasthebb.attach` returned for `model.features`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        rule: Rule | Mapping[str, Rule],
+        *,
+        lr: float = 0.1,
+        order: Order = "together",
+        epochs: int,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if order not in get_args(Order):
+            raise ValueError(f"order must be one of {', '.join(get_args(Order))}, got '{order}'")
+        if lr < 0:
+            raise ValueError(f"lr must not be negative, got {lr}")
+        if epochs < 1:
+            raise ValueError(f"epochs must be at least 1, got {epochs}")
+        self.automatic_optimization = False
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.features = model.get_submodule("features")
+        if order == "greedy" and not isinstance(self.features, nn.Sequential):
+            raise TypeError("the greedy order needs model.features to be an nn.Sequential; use order='together'")
+        self.plasticity = attach(self.features, rule)
+        self.lr, self.order, self.epochs, self.seed = lr, order, epochs, seed
+        self._initial = {
+            name: layer.get_parameter("weight").detach().clone() for name, layer in self.plasticity.layers.items()
+        }
+        self._sequence: list[str] = []  # layer names in the order of use, once a batch has been seen
+        self._probe: Tensor | None = None
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs of the whole training: `epochs`, in the greedy order times the number of layers."""
+        return self.epochs * (len(self.plasticity.layers) if self.order == "greedy" else 1)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """SGD without momentum over the plastic weights."""
+        return torch.optim.SGD(self.plasticity.parameters(), lr=self.lr)
+
+    def on_fit_start(self) -> None:
+        """Refuse a trainer that does not fit."""
+        if (self.trainer.max_epochs or 0) > self.total_epochs:
+            raise ValueError(f"the trainer has max_epochs={self.trainer.max_epochs}, expected {self.total_epochs}")
+        precision = self.trainer.precision_plugin
+        if isinstance(precision, MixedPrecision) and precision.scaler is not None:
+            raise ValueError("Hebbian updates are not rescaled: use bf16-mixed or 32-true instead of 16-mixed")
+
+    def on_train_start(self) -> None:
+        """Keep the first batch of the first epoch for the read-outs, and learn the order of the layers from it."""
+        loader = self._loader()
+        seed_epoch(self.seed, 0, loader)
+        images = next(iter(loader))[0]
+        self._probe = channels_last(images.to(self.device))
+        self._sequence = []
+        with torch.no_grad(), evaluating(self.features), self.plasticity.observed(self._note_use):
+            self.features(self._probe)
+
+    def _note_use(self, name: str, response: Tensor) -> None:
+        if name not in self._sequence:
+            self._sequence.append(name)
+
+    def on_train_epoch_start(self) -> None:
+        """Put the layers in the modes of this epoch and fix its random stream."""
+        loader = self._loader()
+        self.train()
+        if self.order == "greedy":
+            self.features.eval()
+            if self.current_epoch % self.epochs == 0:
+                self._settle_batch_norms_before_the_stage(loader)
+            self.plasticity.layers[self._sequence[self._stage]].train()
+        seed_epoch(self.seed, self.current_epoch, loader)
+
+    def training_step(self, batch: Sequence[Any], batch_idx: int) -> None:
+        """One local step on a batch that begins with images `(N, C, H, W)`."""
+        optimizer = self.optimizers()
+        images = channels_last(batch[0])
+        with torch.no_grad(), fixed_batch_norms(self.features, when=len(images) == 1):
+            self._run(images)
+        self.plasticity.write_grad()
+        optimizer.step()  # type: ignore[union-attr]
+        optimizer.zero_grad()  # type: ignore[union-attr]
+        if (batch_idx + 1) % CHECK_EVERY == 0:
+            self.plasticity.check()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the read-outs; warn of idle layers after their first epoch."""
+        self.plasticity.check()
+        with evaluating(self.features):
+            readouts = measure(self.plasticity, self._initial, lambda: self._run(self._probe))
+        self.log_dict(as_metrics(readouts))
+        if self.lr > 0 and self.current_epoch % self.epochs == 0:
+            learned = {self._sequence[self._stage]} if self.order == "greedy" else set(readouts)
+            warn_of_idle_layers(self.plasticity, {name: r for name, r in readouts.items() if name in learned})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the rules' state and the initial weights, which the read-outs compare with."""
+        self.plasticity.check()
+        checkpoint["plasticity"] = self.plasticity.state_dict()
+        checkpoint["initial_weights"] = self._initial
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take back what `on_save_checkpoint` added."""
+        self.plasticity.load_state_dict(checkpoint["plasticity"])
+        self._initial = checkpoint["initial_weights"]
+
+    @property
+    def _stage(self) -> int:
+        return self.current_epoch // self.epochs
+
+    def _loader(self) -> Any:
+        return self.trainer.train_dataloader
+
+    def _run(self, images: Any) -> None:
+        """Forward as far as something learns."""
+        if self.order == "together":
+            self.features(images)
+            return
+        for child in self._children_up_to(self._sequence[self._stage]):
+            images = child(images)
+
+    def _children_up_to(self, layer: str) -> list[nn.Module]:
+        """The children of `features` from the first to the one that is, or holds, the plastic layer."""
+        children = list(self.features.named_children())
+        last = [name for name, _ in children].index(layer.partition(".")[0])
+        return [child for _, child in children[: last + 1]]
+
+    def _settle_batch_norms_before_the_stage(self, loader: Any) -> None:
+        """Estimate the batch norms between the layer that learned last and the one that learns next."""
+        if self._stage == 0:
+            return
+        settled = len(self._children_up_to(self._sequence[self._stage - 1]))
+        children = self._children_up_to(self._sequence[self._stage])[:-1]
+        seed_epoch(self.seed, self.current_epoch, loader)
+
+        def forward(images: Tensor) -> None:
+            for child in children:
+                images = child(images)
+
+        estimate([norm for child in children[settled:] for norm in batch_norms(child)], forward, loader)

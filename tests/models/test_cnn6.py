@@ -1,0 +1,123 @@
+import re
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from fasthebb.models import (
+    MODELS,
+    RelativeVarianceBatchNorm1d,
+    RelativeVarianceBatchNorm2d,
+    build_model,
+    cnn6,
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    classes=st.integers(1, 12),
+    channels=st.integers(1, 6),
+    image_size=st.integers(24, 48),
+    hebbian=st.booleans(),
+    width=st.sampled_from([0.01, 0.1, 0.2]),
+)
+def test_any_size_gives_one_logit_a_class(
+    classes: int, channels: int, image_size: int, hebbian: bool, width: float
+) -> None:
+    model = cnn6(classes, channels, image_size, hebbian=hebbian, width=width, hidden=16)
+    images = torch.randn(2, channels, image_size, image_size)
+    assert model(images).shape == (2, classes)
+    assert model.features(images).shape == (2, 16)
+
+
+def test_full_network_is_the_one_of_the_method() -> None:
+    with torch.device("meta"):
+        model = cnn6()
+    shapes = {name: tuple(p.shape) for name, p in model.features.named_parameters() if p.dim() > 1}
+    assert shapes == {
+        "conv1.weight": (96, 3, 5, 5),
+        "conv2.weight": (128, 96, 3, 3),
+        "conv3.weight": (192, 128, 3, 3),
+        "conv4.weight": (256, 192, 3, 3),
+        "dense5.weight": (4096, 256 * 3 * 3),
+    }
+    assert list(dict(model.features.named_children())) == [
+        *("conv1", "relu1", "pool1", "norm1", "conv2", "relu2", "norm2", "conv3", "relu3", "pool3", "norm3"),
+        *("conv4", "relu4", "norm4", "flatten", "dense5", "relu5", "norm5"),
+    ]
+
+
+def test_hebbian_networks_have_no_bias_and_keep_relative_variance_from_the_third_layer_on() -> None:
+    hebbian, plain = cnn6(width=0.1, hidden=8), cnn6(width=0.1, hidden=8, hebbian=False)
+    for name, layer in hebbian.features.named_children():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            assert layer.bias is None
+            assert plain.features.get_submodule(name).bias is not None
+        if name.startswith("norm"):
+            relative = isinstance(layer, RelativeVarianceBatchNorm2d | RelativeVarianceBatchNorm1d)
+            assert relative == (int(name[-1]) >= 3)
+            assert type(plain.features.get_submodule(name)) in (nn.BatchNorm2d, nn.BatchNorm1d)
+
+
+def test_seed_reproduces_the_weights() -> None:
+    torch.manual_seed(3)
+    first = cnn6(width=0.1, hidden=8).state_dict()
+    torch.manual_seed(3)
+    second = cnn6(width=0.1, hidden=8).state_dict()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_image_of_23_pixels_is_too_small() -> None:
+    with pytest.raises(ValueError, match=r"at least 24 pixels.*got 23"):
+        cnn6(image_size=23)
+
+
+@pytest.mark.parametrize("kwargs", [{"classes": 0}, {"channels": 0}, {"hidden": 0}, {"width": 0.0}])
+def test_values_out_of_range_are_named(kwargs: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(kwargs))):
+        cnn6(**kwargs)  # type: ignore[arg-type]
+
+
+def test_too_large_dense_layer_is_refused_and_the_named_alternatives_fit() -> None:
+    with pytest.raises(ValueError, match="100 million") as refused:
+        cnn6(image_size=224)
+    message = str(refused.value)
+    assert "\n" not in message
+    named = re.search(r"--image-size (\d+).* at most (\d+) hidden neurons .* at most (\d+) channels", message)
+    assert named
+    largest, hidden, channels = map(int, named.groups())
+    with torch.device("meta"):
+        cnn6(image_size=largest)
+        cnn6(image_size=224, hidden=hidden)
+        cnn6(image_size=224, width=channels / 256)
+        for kwargs in ({"image_size": largest + 1}, {"image_size": 224, "hidden": hidden + 1}):
+            with pytest.raises(ValueError, match="million"):
+                cnn6(**kwargs)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("dimensions", [2, 4])
+def test_relative_variance_is_batch_norm_times_a_factor_from_the_updated_variance(
+    training: bool, dimensions: int
+) -> None:
+    kinds = {2: (nn.BatchNorm1d, RelativeVarianceBatchNorm1d), 4: (nn.BatchNorm2d, RelativeVarianceBatchNorm2d)}
+    plain, relative = (kind(5).train(training) for kind in kinds[dimensions])
+    x = torch.randn(16, 5, *[3] * (dimensions - 2)) * torch.arange(1, 6).view(1, 5, *[1] * (dimensions - 2))
+    for _ in range(3):
+        expected, out = plain(x), relative(x)
+        factor = torch.sqrt((plain.running_var + plain.eps) / (plain.running_var.mean() + plain.eps))
+        torch.testing.assert_close(out, expected * factor.view(1, 5, *[1] * (dimensions - 2)))
+    if training:  # the proportions of the channels survive, their mean variance becomes one
+        variance = out.transpose(0, 1).flatten(1).var(dim=1, unbiased=False)
+        assert (variance.diff() > 0).all()
+
+
+def test_unknown_model_names_the_nearest() -> None:
+    assert build_model("cnn6", classes=2, width=0.1, hidden=8).classifier[-1].out_features == 2
+    with pytest.raises(ValueError, match="did you mean 'cnn6'"):
+        build_model("CNN")
+    with pytest.raises(ValueError, match=r"no model 'transformer' \(models: "):
+        build_model("transformer")
+    assert set(MODELS) == {"cnn6"}

@@ -1,0 +1,53 @@
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from fasthebb.models import CNN6, cnn6
+
+
+class RandomLoader:
+    """Batches of fixed random images, in an order drawn anew every epoch, with noise from torch's own generator."""
+
+    def __init__(self, images: int = 24, batch: int = 8, classes: int = 3, seed: int = 0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.images = torch.randn(images, 1, 24, 24, generator=generator)
+        self.labels = torch.arange(images) % classes
+        self.images += self.labels.view(-1, 1, 1, 1)
+        self.batch = batch
+        self.epoch = 0
+        self.epochs_told: list[int] = []
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+        self.epochs_told.append(epoch)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.images) / self.batch)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(self.epoch))
+        for chosen in order.split(self.batch):
+            yield self.images[chosen] + 0.01 * torch.randn(()), self.labels[chosen]
+
+
+@pytest.fixture
+def loader() -> RandomLoader:
+    return RandomLoader()
+
+
+@pytest.fixture
+def make_loader() -> type[RandomLoader]:
+    return RandomLoader
+
+
+@pytest.fixture
+def make_model() -> Callable[..., CNN6]:
+    def build(**kwargs: Any) -> CNN6:
+        torch.manual_seed(1)
+        return cnn6(**{"classes": 3, "channels": 1, "image_size": 24, "width": 0.1, "hidden": 32, **kwargs})
+
+    return build

@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         options_class, run, _, _ = COMMANDS[command]
         options = options_class(**{f.name: values[f.name] for f in fields(options_class)})
         _print_result(command, run(options, values["out"]), values["out"])
-    except (ValueError, TypeError, OSError, fasthebb.NonFiniteError) as error:
+    except (ValueError, OSError, fasthebb.NonFiniteError) as error:
         if not _is_users(error):
             raise
         return _mistake(str(error))
@@ -57,9 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parsers() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     set_loader("fasthebb", _load_yaml)
-    parser = ArgumentParser(
-        prog="fasthebb", description="Hebbian learning at matrix-product speed.", exit_on_error=False
-    )
+    description = "Hebbian learning at matrix-product speed."
+    parser = ArgumentParser(prog="fasthebb", description=description, exit_on_error=False, parser_mode="fasthebb")
     parser.add_argument("--version", action="version", version=fasthebb.__version__)
     subcommands = parser.add_subcommands()
     commands = {}

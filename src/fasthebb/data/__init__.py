@@ -3,11 +3,12 @@
 from fasthebb.data.batches import Batches
 from fasthebb.data.errors import DataError
 from fasthebb.data.images import ImageData, ImageSet
-from fasthebb.data.loading import load_folder_for_prediction, load_images
+from fasthebb.data.loading import DEFAULT_IMAGE_SIZE, load_folder_for_prediction, load_for_scoring, load_images
 from fasthebb.data.preprocessing import Preprocessing
 from fasthebb.data.subsets import labelled_subset
 
 __all__ = [
+    "DEFAULT_IMAGE_SIZE",
     "Batches",
     "DataError",
     "ImageData",
@@ -15,5 +16,6 @@ __all__ = [
     "Preprocessing",
     "labelled_subset",
     "load_folder_for_prediction",
+    "load_for_scoring",
     "load_images",
 ]

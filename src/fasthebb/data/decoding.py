@@ -2,7 +2,8 @@
 
 Every image is resized so that its shorter side is ``image_size`` and cropped to the centre square; shrinking is
 antialiased. Transparency is composited on white, palettes become RGB, the orientation that a camera notes is applied,
-and of files with several pages, frames or slices the first is taken.
+and of files with several frames, moments or slices the first is taken. Grey pages of a TIFF are its channels, unless it
+calls them moments or slices.
 
 Deeper images (16-bit PNG, 16-bit and float TIFF, DICOM) are scaled by a DICOM window if the file has one, otherwise so
 that the 0.5 and 99.5 percentiles of that image's values, all channels together, become 0 and 1.
@@ -18,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from fasthebb.data.errors import import_optional
+from fasthebb.data.errors import DataError, import_optional, reason_of
 
 MAX_PIXELS = 2 * 89_478_485  # Pillow's own limit: a small file that unfolds into more is taken for a bomb
 PERCENTILES = (0.5, 99.5)
 
+_MAX_BYTES = 4 * MAX_PIXELS  # and a larger TIFF is honest only if the file is about as large
 _MAX_CHANNELS = 64  # more planes than this are a stack of slices, not channels
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _DEEP_MODES = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
@@ -156,16 +158,24 @@ def _deep_png(content: bytes) -> Pixels:
     io = import_optional("torchvision.io", "train")
     _check_size(*struct.unpack(">II", content[16:24]))
     encoded = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-    values = io.decode_image(encoded, mode=io.ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()  # (H, W, C)
-    if values.shape[2] in (1, 3):
-        return stretch(values)
+    try:
+        values = io.decode_image(encoded, mode=io.ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()  # (H, W, C)
+    except RuntimeError as error:  # its message is a line of C++
+        raise UnreadableError("the 16-bit PNG is damaged or cut short") from error
+    return stretch(values) if values.shape[2] in (1, 3) else _on_white(values)
+
+
+def _on_white(values: Pixels) -> Pixels:
+    """16-bit values ``(H, W, C + 1)``, the last channel their opacity, stretched and composited on white."""
     alpha = values[:, :, -1:].astype(np.float32) / 65535
     return np.asarray(stretch(values[:, :, :-1]) * alpha + (1 - alpha))
 
 
 # --- TIFF: Pillow where it keeps everything, tifffile elsewhere ---
 
-_BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL = 258, 277
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLES_PER_PIXEL = 258, 262, 277
+_WHITE_IS_ZERO = 0
+_UNASSOCIATED_ALPHA = 2
 
 
 def _tiff(content: bytes, image_size: int) -> Pixels:
@@ -175,10 +185,12 @@ def _tiff(content: bytes, image_size: int) -> Pixels:
                 return _picture(image, image_size)
     except UnidentifiedImageError:
         pass
-    values = _tiff_array(content)
-    if values.dtype == np.bool_:
-        values = values.astype(np.uint8) * 255
-    return _resize(values if values.dtype == np.uint8 else stretch(values), image_size)
+    try:
+        return _resize(_tiff_pixels(content), image_size)
+    except (UnreadableError, DataError):
+        raise
+    except Exception as error:  # tifffile fails in many ways on damaged files
+        raise UnreadableError(f"the TIFF is damaged, or of a kind that is not read: {reason_of(error)}") from error
 
 
 def _keeps_all(image: Image.Image) -> bool:
@@ -188,30 +200,47 @@ def _keeps_all(image: Image.Image) -> bool:
         return False
     bits = tags.get(_BITS_PER_SAMPLE, (1,))
     samples = tags.get(_SAMPLES_PER_PIXEL, 1)
-    return samples == 1 or (max(bits) <= 8 and samples <= 4 and image.mode != "RGBX")
+    if max(bits) > 8:
+        return bool(samples == 1 and tags.get(_PHOTOMETRIC) != _WHITE_IS_ZERO)
+    return bool(samples <= 4 and image.mode != "RGBX")
 
 
-def _tiff_array(content: bytes) -> Pixels:
-    """The first image of a TIFF as ``(H, W, C)``: planes are channels, of time and depth the first is taken."""
+def _tiff_pixels(content: bytes) -> Pixels:
+    """The first image of a TIFF as ``(H, W, C)``, uint8 or stretched: planes are channels, of time and depth the first.
+
+    Colour comes with a dimension of its own; then further planes are pages, of which the first is taken.
+    """
     tifffile = import_optional("tifffile", "medical")
     with tifffile.TiffFile(BytesIO(content)) as file:
         series = file.series[0]
         sizes = dict(zip(series.axes, series.shape, strict=True))
         if "Y" not in sizes or "X" not in sizes:
             raise UnreadableError(f"a TIFF of axes {series.axes} is no image")
-        channels = [axis for axis in series.axes if axis in "CSQI" and sizes[axis] > 1]
+        planes = "CS" if sizes.get("S", 1) > 1 else "CQI"
+        channels = [axis for axis in series.axes if axis in planes and sizes[axis] > 1]
         count = int(np.prod([sizes[axis] for axis in channels]))
         if count > _MAX_CHANNELS:
             raise UnreadableError(f"{count} planes are a stack, not channels; save its slices as images")
         _check_size(sizes["X"], sizes["Y"])
-        if int(np.prod(series.shape)) > _MAX_CHANNELS * MAX_PIXELS:
-            raise UnreadableError(f"a TIFF of shape {series.shape} is too large")
+        if series.nbytes > max(_MAX_BYTES, 2 * len(content)):
+            raise UnreadableError(f"a TIFF of shape {series.shape} unfolds into {series.nbytes / 2**30:.1f} GiB")
         values = np.asarray(series.asarray())
+        white_is_zero = series.keyframe.photometric == _WHITE_IS_ZERO
+        has_alpha = _UNASSOCIATED_ALPHA in series.keyframe.extrasamples
     first = tuple(slice(None) if axis in ("Y", "X", *channels) else 0 for axis in sizes)
     kept = [axis for axis in sizes if axis in ("Y", "X", *channels)]
     order = [kept.index("Y"), kept.index("X"), *(kept.index(axis) for axis in channels)]
     plane = values[first].transpose(order)
-    return plane.reshape(*plane.shape[:2], -1)
+    plane = plane.reshape(*plane.shape[:2], -1)
+    if plane.dtype.kind not in "buif":
+        raise UnreadableError(f"values of the type {plane.dtype} are no image")
+    if plane.dtype == np.bool_:
+        plane = plane.astype(np.uint8) * 255
+    if plane.dtype == np.uint8:
+        return 255 - plane if white_is_zero else plane
+    if has_alpha and plane.dtype == np.uint16:
+        return _on_white(plane)
+    return 1 - stretch(plane) if white_is_zero else stretch(plane)
 
 
 # --- DICOM ---

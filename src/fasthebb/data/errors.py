@@ -34,6 +34,16 @@ def first_few(names: Iterable[str], limit: int = 3) -> str:
     return ", ".join(listed[:limit]) + (", ..." if len(listed) > limit else "")
 
 
+def count_of(count: int, noun: str) -> str:
+    """A count with its noun, plural unless it is one.
+
+    Example:
+        >>> count_of(1, "image"), count_of(2, "class")
+        ('1 image', '2 classes')
+    """
+    return f"{count} {noun}" + ("" if count == 1 else "es" if noun.endswith("s") else "s")
+
+
 def reason_of(error: BaseException) -> str:
     """The first line of an error's message, or its type when it has none; at most 160 characters."""
     lines = str(error).strip().splitlines()
@@ -41,20 +51,22 @@ def reason_of(error: BaseException) -> str:
 
 
 def missing_path(path: Path, what: str) -> DataError:
-    """The error for a path that is not there, with the nearest name beside it that is."""
+    """The error for a path that is not there, or not a file, with the nearest name beside it that is."""
+    if path.is_dir():
+        return DataError(f"found a folder '{path}', expected the {what} itself: give the path of the file")
     near = near_path(path)
     hint = f"did you mean '{near}'?" if near else "check the spelling and the working directory"
     return DataError(f"found no {what} '{path}': {hint}")
 
 
-def near_path(path: Path) -> Path | None:
-    """The existing path most like ``path`` in the deepest folder of it that exists, if any is alike."""
+def near_path(path: Path, likeness: float = 0.6) -> Path | None:
+    """The existing path most like ``path`` in the deepest folder of it that exists, if any is that alike."""
     parent, name = path.parent, path.name
     while not parent.is_dir() and parent != parent.parent:
         parent, name = parent.parent, parent.name
     if not parent.is_dir():
         return None
-    near = difflib.get_close_matches(name, [entry.name for entry in parent.iterdir()], n=1)
+    near = difflib.get_close_matches(name, [entry.name for entry in parent.iterdir()], n=1, cutoff=likeness)
     return parent / near[0] if near else None
 
 

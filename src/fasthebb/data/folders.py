@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import Counter
 from pathlib import Path
 
-from fasthebb.data.errors import DataError
+from fasthebb.data.errors import DataError, count_of
 from fasthebb.data.items import SPLIT_NAMES, UNLABELLED_NAMES, Item, Source, Split
 
 IMAGE_SUFFIXES = frozenset(
@@ -54,10 +55,14 @@ UNREADABLE_SUFFIXES = frozenset(
 
 
 def walk(root: Path) -> list[str]:
-    """Files below ``root``, relative to it, sorted, without hidden ones; links are followed, never in circles."""
+    """Files below ``root``, relative to it, sorted, without hidden ones; links are followed, never in circles.
+
+    Raises:
+        DataError: if a folder cannot be listed: its images must not be missing in silence.
+    """
     found: list[str] = []
     seen = {root.resolve()}
-    for folder, subfolders, files in os.walk(root, followlinks=True):
+    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_refuse):
         here = Path(folder)
         descend = []
         for name in sorted(subfolders):
@@ -71,6 +76,10 @@ def walk(root: Path) -> list[str]:
     return sorted(found)
 
 
+def _refuse(error: OSError) -> None:
+    raise DataError(f"cannot list the folder '{error.filename}' ({error.strerror}): allow it, or remove it") from error
+
+
 def is_image(root: Path, file: str) -> bool:
     """Whether a file is to be read as an image: by its suffix, or as DICOM, whose files often have none."""
     suffix = Path(file).suffix.lower()
@@ -78,11 +87,13 @@ def is_image(root: Path, file: str) -> bool:
         return True
     if suffix and not suffix[1:].isdigit():  # the dots of a DICOM identifier look like numeric suffixes
         return False
+    if not (root / file).is_file():  # a broken link; or a pipe, which would never end
+        return False
     with (root / file).open("rb") as stream:
         return stream.read(132)[128:] == b"DICM"
 
 
-def folder_source(root: Path, files: list[str]) -> Source:
+def folder_source(root: Path, files: list[str], strict: bool = False, plain: bool = False) -> Source:
     """The images among ``files`` of a folder.
 
     The first folder below the root (or below ``train/``, ``validation/``, ``test/``) is the class. Images that lie in
@@ -91,6 +102,8 @@ def folder_source(root: Path, files: list[str]) -> Source:
     Args:
         root: the folder.
         files: its files, relative to it.
+        strict: whether an image in a format that is not read is an error.
+        plain: whether to take every image, whatever its folders are called, without class and split.
 
     Raises:
         DataError: if none of them is an image.
@@ -104,13 +117,15 @@ def folder_source(root: Path, files: list[str]) -> Source:
         for file in files
         if file not in kept and Path(file).suffix.lower() in UNREADABLE_SUFFIXES
     ]
+    if strict and skipped:
+        raise DataError(f"cannot read '{skipped[0][0]}': {skipped[0][1]}")
     tops = {file.partition("/")[0] for file in images if "/" in file}
-    by_split = any(SPLIT_NAMES.get(top.lower()) == "train" for top in tops)
-    real_root = root.resolve()
+    by_split = not plain and any(SPLIT_NAMES.get(top.lower()) == "train" for top in tops)
+    real_folder = functools.cache(Path.resolve)
     items: list[Item] = []
     beside: Counter[str] = Counter()
     for file in images:
-        parts = file.split("/")[:-1]
+        parts = [] if plain else file.split("/")[:-1]
         split: Split = "train"
         if by_split:
             top = parts.pop(0) if parts else ""
@@ -122,10 +137,10 @@ def folder_source(root: Path, files: list[str]) -> Source:
                 parts = []
         label = parts[0] if parts and parts[0].lower() not in UNLABELLED_NAMES else None
         path = root / file
-        key = str(path.resolve()) if path.is_symlink() else str(real_root / file)
+        key = str(path.resolve()) if path.is_symlink() else str(real_folder(path.parent) / path.name)
         items.append(Item(file, key, path.read_bytes, label, split))
     skipped += [
-        (f"{top}/", f"{count} images beside train/, validation/ and test/ are not used")
+        (f"{top}/", f"{count_of(count, 'image')} not used, beside train/, validation/ and test/")
         for top, count in beside.items()
     ]
     return Source(str(root), items, skipped=skipped)
@@ -137,6 +152,6 @@ def _nothing(root: Path, files: list[str]) -> DataError:
     kinds = Counter(Path(file).suffix.lower() or "no suffix" for file in files)
     found = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(3))
     return DataError(
-        f"found no images in '{root}', only {len(files)} other files ({found}): expected PNG, JPEG, TIFF, DICOM, ... "
-        f"or parquet files or .tar shards of images"
+        f"found no images in '{root}', only {count_of(len(files), 'other file')} ({found}): expected PNG, JPEG, TIFF, "
+        f"DICOM, ... or parquet files or .tar shards of images"
     )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fasthebb.data.errors import DataError, first_few, missing_path, reason_of
+from fasthebb.data.errors import DataError, count_of, first_few, missing_path, reason_of
 from fasthebb.data.items import SPLIT_NAMES, Item, Source, Split
 
 # What a spreadsheet or a table library leaves in a cell that has no label.
-_NO_LABEL = frozenset({"", "-1", "nan", "none", "null"})
+_NO_LABEL = frozenset({"", "-1", "nan"})
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ def apply_label_file(source: Source, path: Path, root: Path, group: str | None) 
     for needed in ("file", "label"):
         if needed not in columns:
             raise DataError(
-                f"found the columns {first_few(header, 6)} in '{path}', expected at least file and label: rename them"
+                f"found the columns {first_few(header, 6)} in '{path}', expected at least file and label: rename them, "
+                f"or add a first line that names them"
             )
     group_column = next((name for name in header if name.strip() == group), None) if group else columns.get("group")
     by_name = {item.name: position for position, item in enumerate(source.items)}
@@ -66,7 +68,7 @@ def apply_label_file(source: Source, path: Path, root: Path, group: str | None) 
                 raise DataError(f"'{path}' names '{file}', which {len(alike)} images are called ({listed}): give paths")
             position = alike[0] if alike else None
         if position is None:
-            missing.append(file)
+            missing.append(file or "an empty name")
             continue
         if position in rows:
             raise DataError(f"'{path}' names '{file}' twice: keep one line an image")
@@ -77,8 +79,8 @@ def apply_label_file(source: Source, path: Path, root: Path, group: str | None) 
         )
     if missing:
         raise DataError(
-            f"'{path}' names {len(missing)} files that are not among the {len(source.items)} images of '{root}' "
-            f"({first_few(missing)}): expected paths relative to that folder"
+            f"'{path}' names {count_of(len(missing), 'file')} not among the {count_of(len(source.items), 'image')} of "
+            f"'{root}' ({first_few(missing)}): expected paths relative to that folder"
         )
     items = [_labelled(item, rows.get(position), "split" in columns) for position, item in enumerate(source.items)]
     return replace(
@@ -104,18 +106,21 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
         text = path.read_text("utf-8-sig")
         first = text.partition("\n")[0]
         delimiter = max(",;\t", key=first.count)
-        reader = csv.DictReader(text.splitlines(), delimiter=delimiter, restval="", strict=True)
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restval="", strict=True)
         header = list(reader.fieldnames or [])
-        records = list(reader)
+        records = []
+        for record in reader:
+            if None in record:
+                raise DataError(
+                    f"line {reader.line_num} of '{path}' has more cells than the header: quote what contains a "
+                    f"'{delimiter}'"
+                )
+            if any(cell.strip() for cell in record.values()):  # spreadsheets leave lines of empty cells
+                records.append(record)
     except UnicodeDecodeError as error:
         raise DataError(f"'{path}' is not UTF-8 text: save it as CSV UTF-8") from error
     except csv.Error as error:
         raise DataError(f"'{path}' is no table of comma-separated values ({reason_of(error)})") from error
-    for line, record in enumerate(records, 2):
-        if None in record:
-            raise DataError(
-                f"line {line} of '{path}' has more cells than the header: quote what contains a '{delimiter}'"
-            )
     if not records:
         raise DataError(f"found no lines in '{path}' below the header, expected one an image: file, label")
     return header, records

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import torch
-from torch import Tensor
 
 from fasthebb.data.channels import stack
-from fasthebb.data.errors import DataError, first_few
+from fasthebb.data.errors import DataError, count_of, first_few, missing_path
 from fasthebb.data.images import ImageData, ImageSet
-from fasthebb.data.items import Item, Source, Split, class_order
+from fasthebb.data.items import Item, Source, Split
 from fasthebb.data.labels import apply_label_file
+from fasthebb.data.plan import Plan, make_plan, once
 from fasthebb.data.reading import Decoded, check_memory, read_items
 from fasthebb.data.sources import open_source
-from fasthebb.data.splits import hold_out
-from fasthebb.data.subsets import check_amount, labelled_subset
+from fasthebb.data.subsets import check_amount, labelled_subset, labels_asked
 
 DEFAULT_IMAGE_SIZE = 32  # what the 6-layer network takes
 
@@ -70,19 +69,18 @@ def load_images(
     _check_numbers(size, channels)
     if labels is not None:
         check_amount(labels)
-    source = open_source(data, group=group, strict=strict)
-    if label_file is not None:
-        source = apply_label_file(source, Path(label_file).expanduser(), Path(data), group)
-    if group is not None and not source.grouped:
-        where = first_few(source.columns, 8) or "no columns; groups come from a label file or a table"
-        raise DataError(f"found no column '{group}' for groups in '{data}': found {where}")
+    source = _labelled_source(data, label_file, group, strict)
     more = [unlabelled] if isinstance(unlabelled, str | Path) else list(unlabelled)
-    extra = [open_source(one, group=group, strict=strict) for one in more]
+    extra = [open_source(one, group=group, strict=strict, plain=True) for one in more]
 
-    plan = _plan(source, need_labels)
-    plan.add_unlabelled(extra, by_group=group is not None)
-    if labels is not None and plan.train:
-        labelled_subset(plan.train_labels(), labels, seed=seed)
+    plan = make_plan(source, need_labels)
+    plan.add_unlabelled(extra)
+    if not plan.train and not plan.unlabelled:
+        raise DataError(
+            f"found only images of validation or test in '{data}', expected some to train on: give them too"
+        )
+    if labels is not None and plan.train:  # before the long reading, so that a mistake is told at once
+        plan.check_draw(labels, seed)
     if image_size is None:
         plan.notes.insert(0, f"the image size was chosen: {size}; another is set by image_size (--image-size)")
 
@@ -97,7 +95,72 @@ def load_images(
     _warn_skipped(data_read.skipped, data_read.source)
     if labels is None or not len(data_read.train):
         return data_read
-    return replace(data_read, train=data_read.train.subset(labelled_subset(data_read.train.labels, labels, seed=seed)))
+    train = data_read.train
+    chosen = labelled_subset(train.labels, labels, seed=seed, groups=train.groups, classes=plan.classes)
+    asked = labels_asked(train.labels, labels)
+    note = f"{len(chosen)} labels were drawn, {asked} were asked for: a draw takes whole groups"
+    notes = data_read.notes if len(chosen) == asked else (*data_read.notes, note)
+    return replace(data_read, train=train.subset(chosen), notes=notes)
+
+
+def _labelled_source(data: str | Path, label_file: str | Path | None, group: str | None, strict: bool) -> Source:
+    """Each image of the data once, with its labels, before any is read."""
+    source = open_source(data, group=group, strict=strict)
+    if label_file is not None:
+        source = apply_label_file(source, Path(label_file).expanduser(), Path(data), group)
+    if group is not None and not source.grouped:
+        where = first_few(source.columns, 8) or "no columns; groups come from a label file or a table"
+        raise DataError(f"found no column '{group}' for groups in '{data}': found {where}")
+    return once(source)
+
+
+def load_for_scoring(
+    data: str | Path,
+    classes: Sequence[str],
+    *,
+    split: Split | Literal["all"] = "test",
+    label_file: str | Path | None = None,
+    group: str | None = None,
+    image_size: int,
+    channels: int,
+    strict: bool = False,
+    progress: bool = True,
+) -> tuple[ImageSet, list[tuple[str, str]]]:
+    """Read the labelled images that a trained network is scored on, and no others.
+
+    Args:
+        data: as for ``load_images``.
+        classes: the network's class names; the images may lack some, and labels are positions in this list.
+        split: "test", "validation" or "train" as ``load_images`` divides the data; "all" takes every labelled image.
+        label_file: CSV that labels the images.
+        group: column of groups.
+        image_size: side in pixels.
+        channels: 1 to N.
+        strict: whether an image that cannot be read is an error.
+        progress: whether a long load shows a bar on stderr.
+
+    Returns:
+        The images, and ``(path, reason)`` of those skipped.
+
+    Raises:
+        DataError: if there are no such images, or one of a class that the network does not know.
+    """
+    source = _labelled_source(data, label_file, group, strict)
+    items = [item for item in source.items if item.label is not None]
+    unknown = sorted({str(item.label) for item in items} - set(classes))
+    if unknown:
+        raise DataError(
+            f"found {count_of(len(unknown), 'class')} in '{data}' that the classifier does not know "
+            f"({first_few(unknown)}); it knows {first_few(classes, 10)}: evaluate it on images of its own classes"
+        )
+    if split != "all":
+        plan = make_plan(replace(source, items=items, classes=list(classes)), need_labels=False)
+        items = {"train": plan.train, "validation": plan.validation, "test": plan.test}[split]
+    if not items:
+        raise DataError(f"found no labelled images for {split} in '{data}': give labelled ones, or another split")
+    check_memory(items, image_size, channels)
+    decoded = read_items(items, image_size, strict=strict, progress=progress)
+    return _readable(items, decoded, list(source.skipped), str(data), image_size, channels, classes)
 
 
 def load_folder_for_prediction(
@@ -118,165 +181,60 @@ def load_folder_for_prediction(
         DataError: if there are no images there, none can be read, or the channels cannot be converted.
     """
     _check_numbers(image_size, channels)
-    if not Path(path).expanduser().exists() and str(path) == "digits":
-        raise DataError("found the name 'digits', expected an image or a folder of images")
-    source = open_source(path, strict=strict)
+    if not Path(path).expanduser().exists():  # and no name on the Hub either
+        raise missing_path(Path(path).expanduser(), "image or folder of images")
+    source = open_source(path, strict=strict, plain=True)
     check_memory(source.items, image_size, channels)
     decoded = read_items(source.items, image_size, strict=strict, progress=True)
-    pairs = list(zip(source.items, decoded, strict=True))
-    pixels = [one for one in decoded if not isinstance(one, str)]
-    skipped = [*source.skipped, *((item.name, one) for item, one in pairs if isinstance(one, str))]
-    if not pixels:
-        raise _nothing_read(str(path), skipped)
-    _warn_skipped(skipped, str(path))
-    names = [item.name for item, one in pairs if not isinstance(one, str)]
-    images = stack(pixels, image_size, channels)
-    return ImageSet(images, torch.full((len(names),), -1), names), skipped
+    items = [replace(item, label=None) for item in source.items]
+    return _readable(items, decoded, list(source.skipped), str(path), image_size, channels, ())
 
 
-@dataclass
-class _Plan:
-    """Which image goes where, decided before any is read so that the splits do not depend on what is damaged."""
-
-    classes: list[str]
-    grouped: bool
-    train: list[Item] = field(default_factory=list)
-    unlabelled: list[Item] = field(default_factory=list)
-    validation: list[Item] = field(default_factory=list)
-    test: list[Item] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    reading_items: list[Item] = field(default_factory=list)
-    held_groups: set[str] = field(default_factory=set)
-    source_keys: set[str] = field(default_factory=set)
-
-    @property
-    def reading(self) -> list[str]:
-        """Keys of the items to read."""
-        return [item.key for item in self.reading_items]
-
-    def train_labels(self) -> Tensor:
-        """``(N,)`` classes of the labelled training images."""
-        position = {name: value for value, name in enumerate(self.classes)}
-        return torch.tensor([position[str(item.label)] for item in self.train], dtype=torch.int64)
-
-    def add_unlabelled(self, sources: Sequence[Source], by_group: bool) -> None:
-        """Add other sources to pre-training, without what is in the data already or of a group held out from it."""
-        again = 0
-        held = 0
-        for source in sources:
-            for item in source.items:
-                if item.key in self.source_keys:
-                    again += 1
-                elif by_group and item.group and item.group in self.held_groups:
-                    held += 1
-                else:
-                    self.source_keys.add(item.key)
-                    named = replace(item, name=f"{Path(source.description).name}/{item.name}", label=None)
-                    self.unlabelled.append(named)
-                    self.reading_items.append(named)
-        if again:
-            self.notes.append(f"{again} further unlabelled images are in the data already and are not taken twice")
-        if held:
-            self.notes.append(f"{held} further unlabelled images are left out: their group is in validation or test")
+def _readable(
+    items: Sequence[Item],
+    decoded: Sequence[Decoded],
+    skipped: list[tuple[str, str]],
+    where: str,
+    image_size: int,
+    channels: int,
+    classes: Sequence[str],
+) -> tuple[ImageSet, list[tuple[str, str]]]:
+    """The images that could be read as one set, and what was skipped."""
+    pairs = list(zip(items, decoded, strict=True))
+    skipped += [(item.name, one) for item, one in pairs if isinstance(one, str)]
+    kept = [(item, one) for item, one in pairs if not isinstance(one, str)]
+    if not kept:
+        raise _nothing_read(where, skipped)
+    _warn_skipped(skipped, where)
+    names = [item.name for item, _ in kept]
+    position = {name: value for value, name in enumerate(classes)}
+    labels = torch.tensor([-1 if item.label is None else position[item.label] for item, _ in kept], dtype=torch.int64)
+    return ImageSet(stack([one for _, one in kept], image_size, channels, names), labels, names), skipped
 
 
-def _plan(source: Source, need_labels: bool) -> _Plan:
-    items = source.items
-    present = {item.label for item in items if item.label is not None}
-    if not need_labels and len(present) == 1 and source.classes is None:
-        # One folder of images is how they are kept, not a class; nothing is to be held out from pre-training.
-        items = [replace(item, label=None) for item in items]
-        present = set()
-    plan = _Plan(source.classes if source.classes and present else class_order(present), source.grouped)
-    if need_labels:
-        _check_labels(items, source.description)
-    labelled = [item for item in items if item.label is not None]
-    given = {item.split for item in labelled}
-    missing: list[Split] = [split for split in ("validation", "test") if labelled and split not in given]
-    pool = [item for item in labelled if item.split == "train"]
-    position = {name: value for value, name in enumerate(plan.classes)}
-    groups = [item.group for item in pool] if source.grouped else None
-    assigned = hold_out([position[str(item.label)] for item in pool], groups, missing)
-    split_of: dict[str, Split] = {item.key: split for item, split in zip(pool, assigned, strict=True)}
-    items = [replace(item, split=split_of.get(item.key, item.split)) for item in items]
-    if missing and pool:
-        plan.notes.append(f"of the labelled training images 20 % were held out for {' and 20 % for '.join(missing)}")
-    _divide(plan, items)
-    if need_labels:
-        _check_splits(plan, source.description)
-    return plan
+def _drop_copies(plan: Plan, decoded: dict[str, Decoded]) -> None:
+    """Drop further unlabelled images that are copies of images of the data, under the same name in another folder.
 
+    Labelled images are often copied out of the folder that holds all of them; without this, pre-training would see
+    those held out for validation and test.
+    """
 
-def _divide(plan: _Plan, items: list[Item]) -> None:
-    """Put each item of the data into its set; what pre-training may not see and nobody can score is left out."""
-    plan.source_keys = {item.key for item in items}
-    plan.held_groups = {item.group for item in items if item.split != "train" and item.group}
-    straddling = {item.group for item in items if item.split == "train" and item.label is not None} & plan.held_groups
-    if straddling:
-        raise DataError(
-            f"found {len(straddling)} groups both in train and in validation or test "
-            f"({first_few(sorted(straddling))}): mend the splits, or name another column as group"
-        )
-    unscored = held = 0
-    for item in items:
-        if item.split != "train" and item.label is None:
-            unscored += 1
-            continue
-        if item.split == "train" and item.label is None and item.group in plan.held_groups:
-            held += 1
-            continue
-        if item.split == "train":
-            (plan.unlabelled if item.label is None else plan.train).append(item)
-        else:
-            (plan.validation if item.split == "validation" else plan.test).append(item)
-        plan.reading_items.append(item)
-    if unscored:
-        plan.notes.append(f"{unscored} images of validation or test have no label and are not used")
-    if held:
-        plan.notes.append(f"{held} unlabelled images are left out: their group is in validation or test")
-    for name, part in (("validation", plan.validation), ("test", plan.test)):
-        absent = {item.label for item in plan.train} - {item.label for item in part}
-        if part and absent:
-            plan.notes.append(f"no image for {name} in {len(absent)} classes ({first_few(sorted(map(str, absent)))})")
+    def mark(item: Item) -> tuple[str, int]:
+        pixels = decoded[item.key]
+        return item.name.rpartition("/")[2], hash(pixels if isinstance(pixels, str) else pixels.tobytes())
 
-
-def _check_labels(items: Sequence[Item], where: str) -> None:
-    sizes = Counter(item.label for item in items if item.label is not None)
-    if not sizes:
-        raise DataError(
-            f"found {len(items)} images and no labels in '{where}': expected a folder for each class, "
-            f"a label column, or a label file (file,label)"
-        )
-    if len(sizes) == 1:
-        raise DataError(
-            f"found a single class ({next(iter(sizes))}) in '{where}', expected at least two: label more images"
-        )
-    single = sorted(str(label) for label, count in sizes.items() if count == 1)
-    if single:
-        raise DataError(
-            f"found {len(single)} classes with a single image in '{where}' ({first_few(single)}), expected at "
-            f"least two a class: label more images or leave the class out"
-        )
-
-
-def _check_splits(plan: _Plan, where: str) -> None:
-    held_out = {item.label for item in (*plan.validation, *plan.test)}
-    untaught = sorted(str(label) for label in held_out - {item.label for item in plan.train})
-    if untaught:
-        raise DataError(
-            f"found {len(untaught)} classes without a training image in '{where}' ({first_few(untaught)}): "
-            f"label training images of them"
-        )
-    for name, part in (("validation", plan.validation), ("test", plan.test)):
-        if not part:
-            raise DataError(
-                f"found {len(plan.train)} labelled images in '{where}', too few (or too few groups) to hold "
-                f"some out for {name}: label at least three images a class, or give a split"
-            )
+    further = [item for item in plan.unlabelled if item.key in plan.further]
+    if not further:
+        return
+    own = {mark(item) for item in plan.reading_items if item.key not in plan.further}
+    copies = {item.key for item in further if mark(item) in own}
+    if copies:
+        plan.unlabelled = [item for item in plan.unlabelled if item.key not in copies]
+        plan.notes.append(f"left out {count_of(len(copies), 'further unlabelled image')}: copies of images in the data")
 
 
 def _gather(
-    plan: _Plan,
+    plan: Plan,
     decoded: dict[str, Decoded],
     size: int,
     channels: int | None,
@@ -285,11 +243,12 @@ def _gather(
     need_labels: bool,
 ) -> ImageData:
     """Stack what could be read into one tensor, of which the sets are views: training images are not held twice."""
+    _drop_copies(plan, decoded)
     parts = [[*plan.train], [*plan.unlabelled], [*plan.validation], [*plan.test]]
     for part in parts:
         skipped += [(item.name, str(decoded[item.key])) for item in part if isinstance(decoded[item.key], str)]
     parts = [[item for item in part if not isinstance(decoded[item.key], str)] for part in parts]
-    train, unlabelled, validation, _ = parts
+    train, unlabelled, validation, test = parts
     items = [item for part in parts for item in part]
     pixels = [one for item in items if not isinstance(one := decoded.pop(item.key), str)]
     if not len(train) + len(unlabelled):
@@ -297,8 +256,10 @@ def _gather(
     lost = {item.label for item in plan.train} - {item.label for item in train}
     if need_labels and lost:
         raise DataError(f"none of the training images of {first_few(sorted(map(str, lost)))} can be read: replace them")
+    if need_labels and not (validation and test):
+        raise DataError(f"none of the images for {'test' if validation else 'validation'} can be read: replace them")
     position = {name: value for value, name in enumerate(plan.classes)}
-    images = stack(pixels, size, channels)
+    images = stack(pixels, size, channels, [item.name for item in items])
     labels = torch.tensor([position[item.label] if item.label is not None else -1 for item in items], dtype=torch.int64)
 
     def view(start: int, stop: int, labelled: bool = True) -> ImageSet:
@@ -337,4 +298,4 @@ def _nothing_read(where: str, skipped: Sequence[tuple[str, str]]) -> DataError:
 def _warn_skipped(skipped: Sequence[tuple[str, str]], where: str) -> None:
     if skipped:
         listed = first_few(f"{path} ({reason})" for path, reason in skipped)
-        warnings.warn(f"skipped {len(skipped)} files of '{where}': {listed}", UserWarning, stacklevel=3)
+        warnings.warn(f"skipped {count_of(len(skipped), 'file')} of '{where}': {listed}", UserWarning, stacklevel=4)

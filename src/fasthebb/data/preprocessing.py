@@ -148,7 +148,7 @@ class Preprocessing(nn.Module):
         try:
             mean, std = (torch.tensor(json.loads(metadata[key]), dtype=torch.float32) for key in ("mean", "std"))
             channels, image_size, tile = (int(json.loads(metadata[key])) for key in ("channels", "image_size", "tile"))
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
             raise DataError(f"found no usable preprocessing beside the weights ({error!r}): save them again") from error
         whitening = tensors.get(_WHITENING_KEY)
         if mean.shape != (channels,) or std.shape != (channels,) or (tile > 0) != (whitening is not None):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from fasthebb.data.errors import DataError, reason_of
+from fasthebb.data.errors import DataError, count_of, reason_of
 from fasthebb.data.folders import IMAGE_SUFFIXES
 from fasthebb.data.items import Item, Source, split_in_name
 
@@ -35,32 +36,43 @@ def shard_source(description: str, root: Path, files: Sequence[str], strict: boo
     skipped: list[tuple[str, str]] = []
     for name in files:
         path = root / name
+        real = path.resolve()
         split, labelled = split_in_name(name)
         images: dict[str, tuple[str, int, int]] = {}
         labels: dict[str, str] = {}
+        further = 0
         try:
             with tarfile.open(path, "r:") as tar:
                 for member in tar:
+                    if member.size < 0:  # `tarfile` would go in circles
+                        raise tarfile.ReadError(f"'{member.name}' has a negative size")
                     if not member.isfile() or member.issparse():
                         continue
                     folder, _, base = member.name.rpartition("/")
                     stem, _, suffix = base.partition(".")
                     key = f"{folder}/{stem}" if folder else stem
                     if f".{suffix.lower().rpartition('.')[2]}" in IMAGE_SUFFIXES:
+                        further += key in images
                         images.setdefault(key, (member.name, member.offset_data, member.size))
                     elif suffix.lower() in _LABEL_SUFFIXES and member.size <= _LONGEST_LABEL:
                         content = tar.extractfile(member)
-                        labels[key] = content.read().decode("utf-8").strip() if content else ""
-        except (tarfile.TarError, OSError, UnicodeDecodeError) as error:
+                        text = content.read().decode("utf-8", "replace").strip() if content else ""
+                        # Beside a .cls, a .txt is a caption.
+                        labels[key] = labels.get(key, text) if suffix.lower() == "txt" else text
+                _check_end(tar)
+        except (tarfile.TarError, OSError) as error:
             if strict:
                 raise DataError(f"found a damaged shard '{path}' ({reason_of(error)}): make it again") from error
-            skipped.append((name, f"damaged after {len(images)} images: {reason_of(error)}"))
+            skipped.append((name, f"damaged after {count_of(len(images), 'image')}: {reason_of(error)}"))
+        if further:
+            reason = "not used, called like another up to the first dot in the name"
+            skipped.append((name, f"{count_of(further, 'image')} {reason}"))
         for key, (member_name, offset, size) in images.items():
             label = None if not labelled else _class_of(labels.get(key, ""), classes, path)
             items.append(
                 Item(
                     name=f"{name}/{member_name}",
-                    key=f"{path.resolve()}#{member_name}",
+                    key=f"{real}#{member_name}",
                     read=partial(_read_part, path, offset, size),
                     label=label,
                     split=split,
@@ -70,6 +82,18 @@ def shard_source(description: str, root: Path, files: Sequence[str], strict: boo
         reason = f" ({skipped[0][1]})" if skipped else ""
         raise DataError(f"found no images in the shards of '{description}'{reason}: expected uncompressed .tar files")
     return Source(description, items, classes, skipped=skipped)
+
+
+def _check_end(tar: tarfile.TarFile) -> None:
+    """Whether an archive ends as it should: `tarfile` takes what it does not understand for the end, in silence.
+
+    Raises:
+        TarError: if it does not.
+    """
+    if tar.fileobj is not None:
+        tar.fileobj.seek(tar.offset)
+        if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("it goes on with what is no tar, or was cut short")
 
 
 def _class_names(path: Path) -> list[str] | None:
@@ -95,8 +119,7 @@ def _class_of(text: str, classes: list[str] | None, shard: Path) -> str | None:
 
 def _read_part(path: Path, offset: int, size: int) -> bytes:
     with path.open("rb") as stream:
+        if offset + size > stream.seek(0, os.SEEK_END):  # said before that much memory is asked for
+            raise ValueError("the shard ends before the image does")
         stream.seek(offset)
-        content = stream.read(size)
-    if len(content) < size:
-        raise ValueError("the shard ends before the image does")
-    return content
+        return stream.read(size)

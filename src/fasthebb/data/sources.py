@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from functools import partial
 from pathlib import Path
@@ -18,13 +19,14 @@ from fasthebb.data.tables import has_images, hub_source, parquet_source
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
-def open_source(data: str | Path, *, group: str | None = None, strict: bool = False) -> Source:
+def open_source(data: str | Path, *, group: str | None = None, strict: bool = False, plain: bool = False) -> Source:
     """Find out what ``data`` is and list its images, reading none yet.
 
     Args:
         data: "digits", a folder of images, parquet files or tar shards, one such file, one image, or a Hub name.
         group: column of groups, for tables.
-        strict: whether damaged shards are errors.
+        strict: whether damaged shards, and formats that are not read, are errors.
+        plain: whether folders are no classes and no splits.
 
     Raises:
         DataError: if there is nothing of the kind, with the nearest name that exists, or it holds no images.
@@ -42,12 +44,13 @@ def open_source(data: str | Path, *, group: str | None = None, strict: bool = Fa
     if path.is_dir():
         files = walk(path)
         tables = [file for file in files if file.lower().endswith(".parquet")]
-        if tables and has_images(path / tables[0]):
+        some_images = any(is_image(path, file) for file in files)
+        if tables and (not some_images or has_images(path / tables[0])):
             return parquet_source(str(path), path, tables, group)
         shards = [file for file in files if file.lower().endswith(".tar")]
-        if shards and not any(is_image(path, file) for file in files):
+        if shards and not some_images:
             return shard_source(str(path), path, shards, strict)
-        return folder_source(path, files)
+        return folder_source(path, files, strict, plain)
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         return parquet_source(str(path), path.parent, [path.name], group)
@@ -78,13 +81,16 @@ def _image_of(images: NDArray[np.uint8], row: int) -> NDArray[np.uint8]:
 def _elsewhere(data: str, path: Path, group: str | None) -> Source:
     """A name that is no path: on the Hub, unless it looks like a path that was misspelt."""
     owner = data.partition("/")[0]
-    misspelt = near_path(path) is not None or ("/" in data and Path(owner).is_dir())
+    # Only what is very alike: a run folder "cifar10-out" here must not hide the Hub's "cifar10".
+    misspelt = near_path(path, 0.8) is not None or ("/" in data and Path(owner).is_dir())
     if (
         misspelt
         or path.suffix.lower() in (".parquet", ".tar", ".zip", *IMAGE_SUFFIXES)
         or not _HUB_NAME.fullmatch(data)
     ):
         raise missing_path(path, "data")
+    if difflib.get_close_matches(data.lower(), ["digits"], cutoff=0.8):
+        raise DataError(f"found no data '{data}': did you mean 'digits'?")
     if set(owner) <= {"."}:
         raise missing_path(path, "data")
     return hub_source(data, group)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -112,7 +113,7 @@ def parquet_source(description: str, root: Path, files: Sequence[str], group: st
         columns += [column for column in schema.names if column not in columns and column != image]
         grouped = grouped or group_column in schema.names
         split, labelled = split_in_name(name)
-        read = _ParquetImages(path, file, image)
+        read, real = _ParquetImages(path, file, image), path.resolve()
         row = 0
         for row_group in range(file.num_row_groups):
             for inside in range(file.metadata.row_group(row_group).num_rows):
@@ -121,7 +122,7 @@ def parquet_source(description: str, root: Path, files: Sequence[str], group: st
                 items.append(
                     Item(
                         name=paths[row] or f"{name}#{row}",
-                        key=f"{path.resolve()}#{row}",
+                        key=f"{real}#{row}",
                         read=partial(read, row_group, inside),
                         label=class_name(value, names, str(path)),
                         split=split,
@@ -143,6 +144,9 @@ def hub_source(name: str, group: str | None) -> Source:
         DataError: if it cannot be fetched or has no images.
     """
     datasets = import_optional("datasets", "train")
+    hub_logging = import_optional("huggingface_hub.utils.logging", "train")
+    verbosity = hub_logging.get_verbosity()
+    hub_logging.set_verbosity_error()  # without a connection it tells of each of its attempts; one line is enough
     try:
         loaded = datasets.load_dataset(name)
     except Exception as error:  # network, authentication, missing configuration, unsupported scripts
@@ -150,6 +154,8 @@ def hub_source(name: str, group: str | None) -> Source:
             f"'{name}' is no path here, and as a name on the Hugging Face Hub it could not be loaded "
             f"({type(error).__name__}: {reason_of(error)}): check the spelling and the connection, or give a folder"
         ) from error
+    finally:
+        hub_logging.set_verbosity(verbosity)
     items: list[Item] = []
     classes: list[str] | None = None
     columns: list[str] = []
@@ -192,9 +198,11 @@ def class_name(value: Any, names: Sequence[str] | None, where: str) -> str | Non
         DataError: if it is a position beyond ``names``, or neither a number nor a text.
 
     Example:
-        >>> class_name(1, ["ant", "bee"], "x"), class_name(7, None, "x"), class_name(-1, None, "x")
+        >>> class_name(1, ["ant", "bee"], "x"), class_name(7.0, None, "x"), class_name(-1, None, "x")
         ('bee', '7', None)
     """
+    if isinstance(value, float) and (math.isnan(value) or value.is_integer()):
+        value = None if math.isnan(value) else int(value)  # whole numbers beside empty cells are often saved as 1.0
     if value is None or value in (-1, ""):
         return None
     if isinstance(value, str):
@@ -210,9 +218,15 @@ def class_name(value: Any, names: Sequence[str] | None, where: str) -> str | Non
 
 def _hub_bytes(table: Any, row: int, column: str) -> bytes:
     cell = table[row][column]
-    if cell.get("bytes") is not None:
+    if cell["bytes"] is not None:
         return bytes(cell["bytes"])
-    return Path(cell["path"]).read_bytes()  # written by `datasets` itself into its own cache
+    config = import_optional("datasets", "train").config
+    hub = import_optional("huggingface_hub.constants", "train")
+    path = Path(cell["path"]).resolve()
+    caches = (config.HF_CACHE_HOME, config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, hub.HF_HUB_CACHE)
+    if not any(path.is_relative_to(Path(cache).expanduser().resolve()) for cache in caches):
+        raise ValueError("its path leads out of the cache of the Hub")  # a table from elsewhere may name any file
+    return path.read_bytes()
 
 
 def _features(schema: Any) -> dict[str, dict[str, Any]]:

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from fasthebb.data import Batches, load_images
+from fasthebb.data import Batches, load_for_scoring
 from fasthebb.evaluation import classification_scores, predict_logits
-from fasthebb.runs.folder import RunError, RunFolder
+from fasthebb.runs.folder import RunFolder
 from fasthebb.runs.options import EvaluateOptions
 from fasthebb.runs.saved import SavedNetwork
 
@@ -16,19 +16,21 @@ def evaluate(options: EvaluateOptions, out: str | Path | None = None, *, progres
     Args:
         options: what to do.
         out: run folder for ``result.json``, if it is to be kept.
-        progress: show bars and a summary of the data.
+        progress: show a bar.
 
     Returns:
         Scores in per cent and the number of ``images``.
 
     Raises:
-        ValueError: for a user's mistake, in one line; also if the images have other classes than the classifier.
+        ValueError: for a user's mistake, in one line; also if an image is of a class that the classifier does not know.
     """
     folder = None if out is None else RunFolder(out, "evaluate", options)
     network = SavedNetwork.load(options.weights, "classifier.safetensors")
     model = network.classifier()
-    data = load_images(
+    images, skipped = load_for_scoring(
         options.data,
+        network.classes,
+        split=options.split,
         label_file=options.label_file,
         group=options.group,
         image_size=network.model["image_size"],
@@ -36,24 +38,13 @@ def evaluate(options: EvaluateOptions, out: str | Path | None = None, *, progres
         strict=options.strict,
         progress=progress,
     )
-    if progress:
-        print(data.summary())
-    if data.classes != network.classes:
-        raise RunError(
-            f"{options.data} has the classes {_short(data.classes)}, the classifier knows {_short(network.classes)}: "
-            "evaluate it on images of its own classes"
-        )
-    images = {"test": data.test, "validation": data.validation, "train": data.train}[options.split]
     batches = Batches(images, network.preprocessing, batch_size=options.batch_size, shuffle=False)
     scores = classification_scores(*predict_logits(model, batches), len(network.classes))
     result = {
         "command": "evaluate",
         "split": options.split,
         "images": len(images),
+        "skipped": len(skipped),
         **{name: round(value, 3) for name, value in scores.items()},
     }
     return result if folder is None else folder.finish(result)
-
-
-def _short(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -10,7 +10,7 @@ from fasthebb.data import Batches, ImageData, ImageSet, Preprocessing, load_imag
 from fasthebb.evaluation import classification_scores, predict_logits
 from fasthebb.runs.folder import RunError, RunFolder
 from fasthebb.runs.options import FinetuneOptions
-from fasthebb.runs.saved import SavedNetwork
+from fasthebb.runs.saved import SavedNetwork, check_network
 from fasthebb.training import Classifier, fit, make_trainer
 
 _FROM_INIT = ("model", "width", "hidden", "image_size", "channels", "whiten")
@@ -39,6 +39,14 @@ def finetune(options: FinetuneOptions, out: str | Path, *, progress: bool = True
     init = None if options.init is None else SavedNetwork.load(options.init, "encoder.safetensors")
     if init is not None:
         _refuse_conflicts(options, init)
+    else:
+        check_network(
+            options.model or "cnn6",
+            width=1.0 if options.width is None else options.width,
+            hidden=4096 if options.hidden is None else options.hidden,
+            image_size=options.image_size,
+            channels=options.channels,
+        )
     data = load_images(
         options.data,
         unlabelled=options.unlabelled,
@@ -114,8 +122,8 @@ def _untrained(options: FinetuneOptions, data: ImageData) -> SavedNetwork:
         "name": options.model or "cnn6",
         "channels": images.shape[1],
         "image_size": images.shape[2],
-        "width": 1.0 if options.width is None else options.width,
-        "hidden": options.hidden or 4096,
+        "width": 1.0 if options.width is None else float(options.width),
+        "hidden": 4096 if options.hidden is None else options.hidden,
         "hebbian": False,
     }
     return SavedNetwork(described, Preprocessing.fit(images, whiten=bool(options.whiten)), {})

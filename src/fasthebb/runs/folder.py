@@ -51,22 +51,24 @@ class RunFolder:
     def __init__(self, path: str | Path, command: str, options: Any) -> None:
         self.path = Path(path)
         config = {"command": command, **settings(options)}
-        known = self.path / "config.yaml"
-        if known.is_file():
-            self._refuse_other(known, config)
-        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        held = {file.name for file in self.path.iterdir()} if self.path.is_dir() else set()
+        if "config.yaml" in held:
+            self._refuse_other(config, started=held != {"config.yaml"})
+        elif held or (self.path.exists() and not self.path.is_dir()):
             raise RunError(f"{self.path} exists and is not a run of fasthebb: choose another --out")
-        else:
-            self.write("config.yaml", yaml.safe_dump(config, sort_keys=False))
+        self.write("config.yaml", yaml.safe_dump(config, sort_keys=False))
 
-    def _refuse_other(self, known: Path, config: Mapping[str, Any]) -> None:
+    def _refuse_other(self, config: Mapping[str, Any], started: bool) -> None:
+        """Refuse a folder of another configuration, unless that run ended before it left anything."""
+        known = self.path / "config.yaml"
         try:
             found = yaml.safe_load(known.read_text())
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise RunError(f"{known} cannot be read: choose another --out") from error
-        found = found if isinstance(found, dict) else {}
+        if not isinstance(found, dict) or "command" not in found:
+            raise RunError(f"{known} is not of a run of fasthebb: choose another --out")
         differing = [name for name in config if found.get(name, None) != config[name]]
-        if differing:
+        if differing and started:
             listed = "; ".join(f"{name} is {found.get(name)!r}, asked for {config[name]!r}" for name in differing[:3])
             raise RunError(
                 f"{self.path} holds a run of another configuration ({listed}): choose another --out, or repeat that run"

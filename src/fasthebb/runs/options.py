@@ -113,7 +113,7 @@ class EvaluateOptions:
         data: labelled images, as for ``finetune``.
         label_file: CSV that labels the images.
         group: column of the label file whose values never straddle splits.
-        split: which of the images to score.
+        split: which of the images to score; "all" for images that have nothing to do with the training.
         batch_size: images at a time; the scores do not depend on it.
         strict: stop at the first unreadable image instead of leaving it out.
     """
@@ -122,7 +122,7 @@ class EvaluateOptions:
     data: str = "digits"
     label_file: str | None = None
     group: str | None = None
-    split: Literal["test", "validation", "train"] = "test"
+    split: Literal["test", "validation", "train", "all"] = "test"
     batch_size: int = 256
     strict: bool = False
 

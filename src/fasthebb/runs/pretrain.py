@@ -10,7 +10,7 @@ from fasthebb.data import Batches, Preprocessing, load_images
 from fasthebb.models import build_model
 from fasthebb.runs.folder import RunFolder, settings
 from fasthebb.runs.options import PretrainOptions
-from fasthebb.runs.saved import SavedNetwork
+from fasthebb.runs.saved import SavedNetwork, check_network
 from fasthebb.training import HebbianPretraining, fit, make_trainer, reestimate_batch_norm
 
 
@@ -33,6 +33,13 @@ def pretrain(options: PretrainOptions, out: str | Path, *, progress: bool = True
     finished = folder.result()
     if finished is not None:
         return finished
+    check_network(
+        options.model,
+        width=options.width,
+        hidden=options.hidden,
+        image_size=options.image_size,
+        channels=options.channels,
+    )
     data = load_images(
         options.data,
         unlabelled=options.unlabelled,
@@ -55,7 +62,7 @@ def pretrain(options: PretrainOptions, out: str | Path, *, progress: bool = True
         "name": options.model,
         "channels": images.images.shape[1],
         "image_size": images.images.shape[2],
-        "width": options.width,
+        "width": float(options.width),
         "hidden": options.hidden,
         "hebbian": True,
     }

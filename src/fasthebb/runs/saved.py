@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from fasthebb.data import Preprocessing
+from fasthebb.data import DEFAULT_IMAGE_SIZE, Preprocessing
 from fasthebb.models import build_model
 from fasthebb.runs.folder import RunError
 from fasthebb.training import load_into, load_weights, save_weights
@@ -85,7 +86,7 @@ class SavedNetwork:
         try:
             if metadata["format"] != FORMAT:
                 raise RunError(f"{file} has the format {metadata['format']!r}, expected {FORMAT!r}")
-            model = json.loads(metadata["model"])
+            model = _description(json.loads(metadata["model"]), file)
             classes = [str(name) for name in json.loads(metadata["classes"])]
         except (KeyError, json.JSONDecodeError) as error:
             raise RunError(f"{file} was not written by fasthebb: it does not say which network it is of") from error
@@ -96,3 +97,27 @@ class SavedNetwork:
             classes=classes,
             notes={name.removeprefix("note."): text for name, text in metadata.items() if name.startswith("note.")},
         )
+
+
+def check_network(name: str, *, width: float, hidden: int, image_size: int | None, channels: int | None) -> None:
+    """Refuse a network that cannot be built, before the long reading of images.
+
+    Raises:
+        ValueError: as the network's builder does.
+    """
+    with torch.device("meta"):
+        build_model(
+            name,
+            width=width,
+            hidden=hidden,
+            image_size=DEFAULT_IMAGE_SIZE if image_size is None else image_size,
+            channels=3 if channels is None else channels,
+        )
+
+
+def _description(found: Any, file: Path) -> dict[str, Any]:
+    """The network as a file from elsewhere describes it: the keywords that we write, of the types that we write."""
+    kinds = {"name": str, "channels": int, "image_size": int, "width": float, "hidden": int, "hebbian": bool}
+    if not isinstance(found, dict) or {name: type(value) for name, value in found.items()} != kinds:
+        raise RunError(f"{file} does not describe a network of fasthebb: found {found}, expected {', '.join(kinds)}")
+    return found

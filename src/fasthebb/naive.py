@@ -85,4 +85,4 @@ class SWTA(swta.SWTA):
 
     def delta(self, sums: Sums, synapse: Synapse) -> Tensor:
         """``dW``, like the weight."""
-        return sums.update / synapse.per_neuron(sums.share)
+        return sums.update / synapse.per_neuron(sums.share.clamp_min(torch.finfo(sums.share.dtype).tiny))

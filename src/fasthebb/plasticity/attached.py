@@ -16,6 +16,12 @@ from fasthebb.plasticity.selection import Layer, select
 from fasthebb.rules import Rule, Sums
 
 Observer = Callable[[str, Tensor], None]
+Reduction = Callable[[], tuple[Sums, Tensor]]
+
+NOTHING_SEEN = (
+    "no plastic layer has seen anything since the last call: is the model in eval mode or paused, was it "
+    "compiled before attach, or is it a copy of the model that was attached?"
+)
 
 
 def attach(
@@ -60,9 +66,8 @@ def attach(
             raise RuntimeError("found a compiled model, whose forward pass ignores new hooks: attach, then compile")
     _guard_hooks_when_compiling()
     selection = select(model, rule, exclude)
-    for layer, _ in selection.chosen:
-        if any(isinstance(hook, Hook) for hook in layer.module._forward_hooks.values()):
-            raise ValueError(f"layer {layer.name!r} has a rule already: detach() that plasticity first")
+    for layer, chosen_rule in selection.chosen:
+        _require_free(layer, chosen_rule)
     tied: dict[tuple[int, Rule], list[Layer]] = {}
     for layer, chosen_rule in selection.chosen:
         tied.setdefault((id(layer.module.weight), chosen_rule), []).append(layer)
@@ -70,6 +75,8 @@ def attach(
     if selection.skipped:
         listed = "; ".join(f"{name!r}: {reason}" for name, reason in selection.skipped.items())
         warnings.warn(f"these layers do not learn: {listed}", UserWarning, stacklevel=2)
+    for layer, _ in selection.chosen:
+        _remove_orphans(layer.module)
     learners = [Learner(layers, chosen_rule) for (_, chosen_rule), layers in tied.items()]
     return Plasticity(model, learners, selection.skipped, local_scale, process_group)
 
@@ -83,6 +90,33 @@ def _guard_hooks_when_compiling() -> None:
     if torch._dynamo.config.skip_nnmodule_hook_guards:
         torch._dynamo.config.skip_nnmodule_hook_guards = False
         torch._dynamo.reset()  # what was compiled until now does not look
+
+
+def _require_free(layer: Layer, rule: Rule) -> None:
+    """Refuse a layer that learns already, or whose function would change without a word."""
+    for hook in layer.module._forward_hooks.values():
+        if not isinstance(hook, Hook):
+            continue
+        if hook.owner is not None:
+            raise ValueError(f"layer {layer.name!r} has a rule already: detach() that plasticity first")
+        if hook.rule.unit_norm and not rule.unit_norm:
+            kind = type(hook.rule).__name__
+            raise ValueError(
+                f"layer {layer.name!r} was copied while {kind} was attached and still divides by its weight's norm: "
+                f"fold it first, with fasthebb.attach(model, fasthebb.{kind}()).detach()"
+            )
+
+
+def _remove_orphans(module: nn.Module) -> None:
+    """Take away what a copy of an attached model inherited: hooks that feed nobody, which a new one replaces."""
+    for key, hook in list(module._forward_hooks.items()):
+        if isinstance(hook, Hook):
+            for registry in (
+                module._forward_hooks,
+                module._forward_hooks_with_kwargs,
+                module._forward_hooks_always_called,
+            ):
+                registry.pop(key, None)
 
 
 def _refuse_shared_norms(model: nn.Module, tied: Mapping[tuple[int, Rule], list[Layer]]) -> None:
@@ -159,10 +193,10 @@ class Plasticity:
                 f"layer {learner.name!r} ran again after its sums were sent: last_micro_batch() needs weights used once"
             )
         learner.learn(module, x, output, self._labels)
-        if self._reduce_early and learner.sums is not None:
+        if self._reduce_early:
             group = active_group(self._process_group)
-            if group is not None:
-                learner.reducing = start_reduction(learner.sums, True, learner.weight, group, in_background=True)
+            if group is not None:  # also after an empty batch: the other processes expect an answer in this order
+                learner.reducing = self._send(learner, group, in_background=True)
 
     def write_grad(self) -> None:
         """Turn the sums since the last call into ``-dW``, added to ``.grad``: last thing before the optimizer's step.
@@ -174,12 +208,11 @@ class Plasticity:
         """
         self._require_attached()
         group = active_group(self._process_group)
-        if group is None and all(learner.sums is None for learner in self._learners):
-            raise RuntimeError(
-                "no plastic layer has seen anything since the last call: is the model in eval mode or paused, was it "
-                "compiled before attach, or is it a copy of the model that was attached?"
-            )
+        idle = all(learner.sums is None for learner in self._learners)
+        if idle and group is None:
+            raise RuntimeError(NOTHING_SEEN)
         self._warn_uncalled()
+        seen_by: list[Tensor] = []  # how many processes, of each layer
         for learner in self._learners:
             reduced = self._reduced(learner, group)
             if reduced is None:
@@ -187,6 +220,7 @@ class Plasticity:
             sums, processes = reduced
             delta, state = learner.delta(sums), learner.advance(sums)
             if processes is not None:  # nobody saw this layer: whatever its rule makes of no samples is not an update
+                seen_by.append(processes)
                 delta = torch.where(processes > 0, delta, 0)
                 state = {name: torch.where(processes > 0, new, learner.state[name]) for name, new in state.items()}
             learner.state = state
@@ -194,6 +228,9 @@ class Plasticity:
             learner.nonfinite = ~finite if learner.nonfinite is None else learner.nonfinite | ~finite
             _add_to_grad(learner.weight, delta, -self._local_scale, replace=learner.rule.uses_gradient)
             learner.clear()
+        # Only a process that saw nothing itself waits for the device: were all of them like this, all of them raise.
+        if idle and not any(bool(processes > 0) for processes in seen_by):
+            raise RuntimeError(NOTHING_SEEN)
 
     def deltas(self, *, reduce: bool = False) -> dict[str, Tensor]:
         """``{layer name: dW}`` of what was seen since the last `write_grad`, which is not cleared.
@@ -218,8 +255,7 @@ class Plasticity:
                 if learner.sums is not None:
                     found[learner.name] = learner.delta(learner.sums)
                 continue
-            sums = learner.nothing() if learner.sums is None else learner.sums
-            total, processes = start_reduction(sums, learner.sums is not None, learner.weight, group, False)()
+            total, processes = self._send(learner, group, in_background=False)()
             found[learner.name] = torch.where(processes > 0, learner.delta(total), 0)
         return found
 
@@ -228,15 +264,19 @@ class Plasticity:
         for learner in self._learners:
             learner.clear()
 
+    @staticmethod
+    def _send(learner: Learner, group: dist.ProcessGroup, in_background: bool) -> Reduction:
+        """Begin to add up a layer's sums over the processes, whether or not this one saw it."""
+        sums = learner.nothing() if learner.sums is None else learner.sums
+        return start_reduction(sums, learner.sums is not None, learner.weight, group, in_background)
+
     def _reduced(self, learner: Learner, group: dist.ProcessGroup | None) -> tuple[Sums, Tensor | None] | None:
         if learner.sums is not None:
             learner.check_version()
         if group is None:
             return None if learner.sums is None else (learner.sums, None)
-        if learner.reducing is None:
-            sums = learner.nothing() if learner.sums is None else learner.sums
-            learner.reducing = start_reduction(sums, learner.sums is not None, learner.weight, group, False)
-        return learner.reducing()
+        reducing = learner.reducing or self._send(learner, group, in_background=False)
+        return reducing()
 
     def check(self) -> None:
         """Read the flags that non-finite updates set; the one place where the host waits for the device.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -51,13 +52,18 @@ class Hook:
         learning = module.training and not owner.is_paused
         if not learning and owner.observer is None:
             return
-        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        with torch.no_grad(), _no_autocast(x.device.type):
             # Inference tensors as gradients could not be cleared in place: the sums are ordinary tensors.
             if torch.compiler.is_compiling() or not torch.is_inference_mode_enabled():
                 owner.attend(learner, module, x.detach(), output.detach(), learning)
             else:
                 with torch.inference_mode(False):
                     owner.attend(learner, module, x, output, learning)
+
+
+def _no_autocast(device: str) -> AbstractContextManager[object]:
+    """Products in the dtype of their factors; not every device (``meta``, for one) has an autocast to switch off."""
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
 def _recomputing() -> bool:

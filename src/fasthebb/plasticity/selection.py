@@ -1,5 +1,6 @@
 """Which layers learn, and by which rule."""
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -102,8 +103,10 @@ def _by_pattern(
             raise ValueError(f"pattern {pattern!r} matches no layer; {_possible(pattern, layers, reasons)}")
         free = [layer for layer in matched if id(layer) not in taken]
         if not free:
-            raise ValueError(
-                f"pattern {pattern!r} matches only layers that earlier patterns took; put it before them (first wins)"
+            warnings.warn(
+                f"pattern {pattern!r} matches only layers that earlier patterns took: the first match wins",
+                UserWarning,
+                stacklevel=4,
             )
         for layer in free:
             reason = reasons[id(layer)]

@@ -69,10 +69,10 @@ class Conv2dSynapse(Synapse):
         if self._positions(x) == (1, 1) and self.padding == (0, 0):
             height, width = self._spans()
             seen = x[:, :, : height : self.dilation[0], : width : self.dilation[1]]  # (B, C, kh, kw)
-            seen = seen.reshape(x.shape[0], self.groups, -1, *self.kernel)
+            seen = seen.reshape(x.shape[0], self.groups, x.shape[1] // self.groups, *self.kernel)
         else:
             seen = unfold(x, self.kernel, self.stride, self.padding, self.dilation)
-            seen = seen.reshape(seen.shape[0], self.groups, -1, *self.kernel)
+            seen = seen.reshape(seen.shape[0], self.groups, x.shape[1] // self.groups, *self.kernel)
         if not self.channels_first:
             seen = seen.permute(0, 1, 3, 4, 2)
         return seen.reshape(seen.shape[0], self.groups, self.fan_in).transpose(0, 1)
@@ -97,7 +97,8 @@ class Conv2dSynapse(Synapse):
     def window_norms(self, x: Tensor) -> Tensor:
         """See `Synapse`."""
         dtype = torch.promote_types(x.dtype, torch.float32)
-        energy = x.to(dtype).square().reshape(x.shape[0], self.groups, -1, *x.shape[2:]).sum(2)  # (B, g, H, W)
+        channels = x.shape[1] // self.groups
+        energy = x.to(dtype).square().reshape(x.shape[0], self.groups, channels, *x.shape[2:]).sum(2)  # (B, g, H, W)
         norms = box_sum(energy, self.kernel, self.stride, self.padding, self.dilation).sqrt()
         return norms.transpose(0, 1).reshape(self.groups, -1, 1)
 

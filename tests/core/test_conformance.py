@@ -1,0 +1,190 @@
+"""What every rule must do, on every kind of layer. A new rule is a line in `RULES` and, in `DEFINITIONS` and `at_rest`,
+what it is by definition and where it stands still."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference import (
+    Definition,
+    assert_near,
+    definition_of_hpca,
+    definition_of_swta,
+    update_by_definition,
+)
+from sklearn.decomposition import PCA
+from strategies import Setting, every_padding, settings_of_layers
+from torch import Tensor, nn
+
+import fasthebb
+from fasthebb import HPCA, SWTA, naive
+from fasthebb.kernels import triangle
+
+RULES: list[tuple[fasthebb.Rule, fasthebb.Rule]] = [
+    (HPCA(), naive.HPCA()),
+    (HPCA(activation="tanh"), naive.HPCA(activation="tanh")),
+    (HPCA(activation="identity", step_scale="none"), naive.HPCA(activation="identity", step_scale="none")),
+    (HPCA(max_lr=2.0), naive.HPCA(max_lr=2.0)),
+    (SWTA(), naive.SWTA()),
+    (SWTA(temperature=0.3), naive.SWTA(temperature=0.3)),
+]
+DEFINITIONS: dict[type[fasthebb.Rule], Definition] = {HPCA: definition_of_hpca, SWTA: definition_of_swta}
+
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding=.same. with even kernel")
+
+every_rule = pytest.mark.parametrize(("rule", "slow"), RULES, ids=[str(rule) for rule, _ in RULES])
+every_rule_both_ways = pytest.mark.parametrize("rule", [rule for pair in RULES for rule in pair], ids=repr)
+
+
+def update(rule: fasthebb.Rule, layer: nn.Module, *batches: Tensor) -> Tensor:
+    """``dW`` of a layer that has seen ``batches``."""
+    plasticity = fasthebb.attach(layer, rule)
+    with torch.no_grad():
+        for batch in batches:
+            layer(batch)
+    delta = plasticity.deltas()[""]
+    for handle in plasticity._handles:  # not detach(), which folds norms into the weights
+        handle.remove()
+    return delta
+
+
+@every_rule
+@settings(max_examples=40, deadline=None)
+@given(setting=settings_of_layers(), block=st.sampled_from([1, 2, 256]), chunk=st.sampled_from([1, 256 * 2**20]))
+def test_fast_naive_and_definition_agree(
+    rule: fasthebb.Rule, slow: fasthebb.Rule, setting: Setting, block: int, chunk: int
+) -> None:
+    layer, images = setting.layer(), setting.images()
+    expected = update_by_definition(DEFINITIONS[type(rule)], rule, layer, images)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(triangle, "BLOCK", block)  # few neurons at once, as wide layers do
+        patch.setattr(naive, "CHUNK_BYTES", chunk)
+        assert_near(update(rule, layer, images), expected, 1e-9)
+        assert_near(update(slow, layer, images), expected, 1e-9)
+        single = setting.layer(torch.float32)
+        assert_near(update(rule, single, images.float()), expected, 1e-4)
+        assert_near(update(slow, single, images.float()), expected, 1e-4)
+
+
+@every_rule
+def test_fast_naive_and_definition_agree_for_every_padding(rule: fasthebb.Rule, slow: fasthebb.Rule) -> None:
+    for setting in every_padding():
+        layer, images = setting.layer(), setting.images()
+        expected = update_by_definition(DEFINITIONS[type(rule)], rule, layer, images)
+        assert_near(update(rule, layer, images), expected, 1e-9)
+        assert_near(update(slow, layer, images), expected, 1e-9)
+
+
+def two_batches(setting: Setting) -> tuple[list[Tensor], Tensor]:
+    """Two inputs and both as one."""
+    parts = [setting.images(), setting.images().flip(-1) + 0.5]
+    unbatched = parts[0].dim() == (1 if setting.kind == "linear" else 3)
+    return parts, torch.stack(parts) if unbatched else torch.cat(parts)
+
+
+@every_rule_both_ways
+@settings(max_examples=20, deadline=None)
+@given(setting=settings_of_layers())
+def test_micro_batches_add_up_to_the_whole_batch(rule: fasthebb.Rule, setting: Setting) -> None:
+    parts, whole = two_batches(setting)
+    layer = setting.layer()
+    assert_near(update(rule, layer, *parts), update(rule, layer, whole), 1e-9)
+
+
+@every_rule_both_ways
+@settings(max_examples=20, deadline=None)
+@given(setting=settings_of_layers(), data=st.data())
+def test_the_order_of_samples_does_not_matter(rule: fasthebb.Rule, setting: Setting, data: st.DataObject) -> None:
+    whole, layer = two_batches(setting)[1], setting.layer()
+    order = data.draw(st.permutations(range(len(whole))))
+    assert_near(update(rule, layer, whole[list(order)]), update(rule, layer, whole), 1e-9)
+
+
+@every_rule_both_ways
+@pytest.mark.parametrize("make", [lambda: nn.Linear(4, 3), lambda: nn.Conv2d(4, 6, 2, padding=1, groups=2)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_updates_are_finite_where_a_division_could_fail(
+    rule: fasthebb.Rule, make: Callable[[], nn.Module], dtype: torch.dtype
+) -> None:
+    layer = make().to(dtype)
+    shape = (5, 4) if isinstance(layer, nn.Linear) else (5, 4, 3, 3)
+    silent = make().to(dtype)
+    for parameter in silent.parameters():
+        nn.init.zeros_(parameter)
+    for images in (torch.zeros(shape), torch.ones(shape), torch.full(shape, -3.0), torch.randn(shape)[:1]):
+        assert update(rule, layer, images.to(dtype)).isfinite().all()
+        assert update(rule, silent, images.to(dtype)).isfinite().all()
+
+
+@pytest.mark.parametrize("rule", [SWTA(temperature=1e-4), naive.SWTA(temperature=1e-4)], ids=repr)
+def test_a_neuron_that_never_wins_does_not_move(rule: fasthebb.Rule) -> None:
+    layer = nn.Linear(2, 2, bias=False)
+    layer.weight.data = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+    delta = update(rule, layer, torch.tensor([[2.0, 0.0]]))
+    assert torch.equal(delta, torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
+
+
+def at_rest(rule: fasthebb.Rule) -> tuple[Tensor, Tensor]:
+    """Weights and samples between which nothing is left to learn."""
+    torch.manual_seed(0)
+    axes = torch.linalg.qr(torch.randn(5, 5, dtype=torch.float64))[0]
+    samples = torch.randn(40, 5, dtype=torch.float64) * torch.arange(1.0, 6.0)
+    if isinstance(rule, SWTA):  # every weight is the mean of the samples, weighted with the squares of its shares
+        weight = samples[:3].clone()
+        for _ in range(500):
+            cosine = nn.functional.cosine_similarity(samples[:, None], weight[None], dim=-1)
+            shares = torch.softmax(((1 + cosine) / 2) ** 2 / rule.temperature, dim=1) ** 2
+            weight = (shares / shares.sum(0)).T @ samples
+        return weight, samples
+    assert isinstance(rule, HPCA)
+    if rule.activation == "identity":  # the principal components
+        return torch.linalg.svd(samples, full_matrices=False).Vh[:3], samples
+    # Each sample lies along one of the orthogonal weights, where its reconstruction f(x.w) w is the sample itself.
+    gain = (1 / torch.tanh(torch.tensor(1.0, dtype=torch.float64))).sqrt() if rule.activation == "tanh" else 1.0
+    return axes[:3] * gain, axes[:3] / gain
+
+
+@every_rule_both_ways
+def test_the_known_fixed_point_is_one(rule: fasthebb.Rule) -> None:
+    weight, samples = at_rest(rule)
+    layer = nn.Linear(5, 3, bias=False, dtype=torch.float64)
+    layer.weight.data = weight
+    assert update(rule, layer, samples).abs().max() < 1e-12
+    layer.weight.data = weight + 0.1
+    assert update(rule, layer, samples).abs().max() > 1e-3
+
+
+def learn(rule: fasthebb.Rule, layer: nn.Module, samples: Tensor, lr: float, steps: int) -> None:
+    plasticity = fasthebb.attach(layer, rule)
+    optimizer = torch.optim.SGD(plasticity.parameters(), lr=lr)
+    for _ in range(steps):
+        with torch.no_grad():
+            layer(samples)
+        plasticity.write_grad()
+        optimizer.step()
+        optimizer.zero_grad()
+    plasticity.detach()
+
+
+def test_linear_hpca_finds_the_principal_components() -> None:
+    torch.manual_seed(1)
+    samples = torch.randn(300, 6) * torch.tensor([1.0, 3.0, 0.5, 2.0, 0.2, 0.1]) @ torch.linalg.qr(torch.randn(6, 6))[0]
+    samples -= samples.mean(0)
+    layer = nn.Linear(6, 3, bias=False)
+    learn(HPCA(activation="identity", step_scale="none"), layer, samples, lr=0.05, steps=600)
+    components = torch.from_numpy(PCA(n_components=3).fit(samples.numpy()).components_)
+    signs = (layer.weight.detach() * components).sum(1, keepdim=True).sign()
+    torch.testing.assert_close(layer.weight.detach() * signs, components, atol=1e-4, rtol=0)
+
+
+def test_swta_finds_the_directions_of_separate_clusters() -> None:
+    torch.manual_seed(1)
+    centres = torch.eye(4) * 3
+    samples = torch.cat([centre + 0.1 * torch.randn(25, 4) for centre in centres])
+    layer = nn.Linear(4, 4, bias=False)
+    layer.weight.data = torch.eye(4) + 0.3 * torch.rand(4, 4)
+    learn(SWTA(), layer, samples, lr=0.2, steps=100)
+    means = nn.functional.normalize(torch.stack([part.mean(0) for part in samples.chunk(4)]), dim=1)
+    torch.testing.assert_close(layer.weight.detach(), means, atol=1e-2, rtol=0)

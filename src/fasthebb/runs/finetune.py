@@ -88,7 +88,7 @@ def finetune(options: FinetuneOptions, out: str | Path, *, progress: bool = True
         batch_size=options.batch_size,
         shuffle=True,
         seed=options.seed,
-        augment=options.augment,
+        augment=data.train.images.shape[1] >= 3 if options.augment is None else options.augment,
     )
     fit(trainer, module, batches, ckpt=folder.checkpoint)
     seconds = time.perf_counter() - start

@@ -21,7 +21,6 @@ class DataOptions:
         batch_size: images a step.
         precision: "32-true", or "bf16-mixed" for products in bfloat16.
         deterministic: use only operations that give the same result on every run.
-        augment: flip and shift the training images at random.
         epochs: passes over the training images.
         lr: learning rate.
     """
@@ -35,7 +34,6 @@ class DataOptions:
     batch_size: int = 64
     precision: Precision = "32-true"
     deterministic: bool = False
-    augment: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,7 @@ class PretrainOptions(DataOptions):
         hidden: neurons of its dense layer.
         image_size: height and width in pixels that images are resized to; chosen if left out.
         channels: colour channels of an image; chosen if left out.
+        augment: mirror and shift the images at random.
         whiten: decorrelate pixels (ZCA), as competitive rules need it; if left out, done for these.
     """
 
@@ -64,6 +63,7 @@ class PretrainOptions(DataOptions):
     hidden: int = 4096
     image_size: int | None = None
     channels: int | None = None
+    augment: bool = False
     whiten: bool | None = None
 
 
@@ -80,6 +80,7 @@ class FinetuneOptions(DataOptions):
         momentum: Nesterov momentum.
         weight_decay: L2 penalty.
         dropout: probability of leaving out an input of the classifier.
+        augment: mirror and shift the images at random; if left out, done for colour images.
         model: network, where there is no ``init``.
         width: factor on the numbers of channels, where there is no ``init``.
         hidden: neurons of the dense layer, where there is no ``init``.
@@ -92,10 +93,11 @@ class FinetuneOptions(DataOptions):
     labels: str | None = None
     probe: bool = False
     epochs: int = 20
-    lr: float = 1e-3
+    lr: float = 3e-3
     momentum: float = 0.9
     weight_decay: float = 5e-2
     dropout: float = 0.5
+    augment: bool | None = None
     model: str | None = None
     width: float | None = None
     hidden: int | None = None

@@ -13,7 +13,7 @@ from rich.progress import Progress, TimeRemainingColumn
 from torch import Tensor, nn
 
 from fasthebb.data import Batches, ImageData, ImageSet, Preprocessing, labelled_subset, load_images
-from fasthebb.demo.recipes import BATCH_SIZE, CONTROLS, HIDDEN, IMAGE_SIZE, RECIPES, WIDTH, Recipe
+from fasthebb.demo.recipes import BATCH_SIZE, HIDDEN, IMAGE_SIZE, RECIPES, WIDTH, Recipe
 from fasthebb.demo.report import Report, accuracy_table, write_report
 from fasthebb.evaluation import classification_scores, predict_logits
 from fasthebb.models import CNN6, cnn6
@@ -91,11 +91,18 @@ def demo(options: DemoOptions, out: str | Path, *, progress: bool = True) -> dic
             folder.write("cells.json", json.dumps([asdict(cell) for cell in cells], indent=1) + "\n")
             bar.advance(task)
         bar.update(task, description="drawing the report")
-    report = Report(cells, LABELS_A_CLASS, first_layer_filters(data), _sizes(data))
+    report = Report(RECIPES, cells, LABELS_A_CLASS, first_layer_filters(data, RECIPES), _sizes(data))
     console.print(accuracy_table(report))
-    console.print(report.sentence())
+    console.print(*report.sentences(), sep="\n")
     write_report(report, folder)
-    return folder.finish({"command": "demo", "rows": report.rows(), "cells": [asdict(cell) for cell in cells]})
+    return folder.finish(
+        {
+            "command": "demo",
+            "rows": report.rows(),
+            "sentences": report.sentences(),
+            "cells": [asdict(cell) for cell in cells],
+        }
+    )
 
 
 def run_cell(recipe: Recipe, seed: int, data: ImageData, labels: Sequence[int]) -> Cell:
@@ -126,7 +133,8 @@ def pretrained_features(recipe: Recipe, seed: int, data: ImageData, preprocessin
     assert recipe.rule is not None
     torch.manual_seed(seed)
     model = _network(recipe, data)
-    module = HebbianPretraining(model, recipe.rule, lr=recipe.pretrain_lr, epochs=recipe.pretrain_epochs, seed=seed)
+    rule = recipe.rule if recipe.layers is None else dict.fromkeys(recipe.layers, recipe.rule)
+    module = HebbianPretraining(model, rule, lr=recipe.pretrain_lr, epochs=recipe.pretrain_epochs, seed=seed)
     batches = Batches(data.unlabelled, preprocessing, batch_size=BATCH_SIZE, shuffle=True, seed=seed)
     fit(make_trainer(epochs=module.total_epochs, out=None, progress=False), module, batches)
     module.plasticity.detach()
@@ -145,15 +153,16 @@ def finetune(
     fit(make_trainer(epochs=recipe.epochs, out=None, progress=False), module, batches)
 
 
-def first_layer_filters(data: ImageData) -> dict[str, Tensor]:
-    """The first layer of each pre-trained recipe at seed 0, ``(neurons, channels, height, width)``."""
-    return {
-        recipe.name: pretrained_features(
-            recipe, 0, data, Preprocessing.fit(data.unlabelled.images, whiten=recipe.whiten)
-        )["conv1.weight"]
-        for recipe in RECIPES
-        if recipe.rule is not None and recipe not in CONTROLS[1:]  # one control shows the random weights
-    }
+def first_layer_filters(data: ImageData, recipes: Sequence[Recipe]) -> dict[str, Tensor]:
+    """The first layer at seed 0, ``(neurons, channels, height, width)``: untrained, and after each pre-training."""
+    torch.manual_seed(0)
+    untrained = _network(next(recipe for recipe in recipes if recipe.rule is not None), data).features.state_dict()
+    filters = {"before learning": untrained["conv1.weight"]}
+    for recipe in recipes:
+        if recipe.rule is not None and not recipe.control:
+            preprocessing = Preprocessing.fit(data.unlabelled.images, whiten=recipe.whiten)
+            filters[recipe.name] = pretrained_features(recipe, 0, data, preprocessing)["conv1.weight"]
+    return filters
 
 
 def _network(recipe: Recipe, data: ImageData) -> CNN6:

@@ -16,7 +16,9 @@ class Recipe:
 
     Attributes:
         name: as the table shows it.
+        control: whether the recipe is there for comparison only.
         rule: of the pre-training; ``None`` is backprop alone.
+        layers: names of the layers that learn by it; ``None`` is every hidden layer.
         whiten: whether pixels are decorrelated.
         pretrain_lr: learning rate of the rule.
         pretrain_epochs: passes over the unlabelled images.
@@ -26,7 +28,9 @@ class Recipe:
     """
 
     name: str
+    control: bool = False
     rule: Rule | None = None
+    layers: tuple[str, ...] | None = None
     whiten: bool = False
     pretrain_lr: float = 0.1
     pretrain_epochs: int = 5
@@ -35,11 +39,13 @@ class Recipe:
     epochs: int = 20
 
 
-BACKPROP = Recipe("backprop alone")
-HPCA_RECIPE = Recipe("HPCA, then backprop", HPCA(max_lr=0.1))
-SWTA_RECIPE = Recipe("SWTA, then backprop", SWTA(), whiten=True)
-CONTROLS = [
-    replace(HPCA_RECIPE, name="control: HPCA at learning rate 0", pretrain_lr=0.0),
-    replace(SWTA_RECIPE, name="control: SWTA at learning rate 0", pretrain_lr=0.0),
+BACKPROP = Recipe("backprop alone", control=True)
+HPCA_RECIPE = Recipe("HPCA, then backprop", rule=HPCA(max_lr=0.1))
+SWTA_RECIPE = Recipe("SWTA, then backprop", rule=SWTA(), whiten=True)
+RECIPES = [
+    BACKPROP,
+    replace(HPCA_RECIPE, name="control: HPCA at learning rate 0", control=True, pretrain_lr=0.0),
+    replace(SWTA_RECIPE, name="control: SWTA at learning rate 0", control=True, pretrain_lr=0.0),
+    HPCA_RECIPE,
+    SWTA_RECIPE,
 ]
-RECIPES = [BACKPROP, *CONTROLS, HPCA_RECIPE, SWTA_RECIPE]

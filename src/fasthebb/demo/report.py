@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from torch import Tensor
 
-from fasthebb.demo.recipes import BACKPROP, CONTROLS, RECIPES
+from fasthebb.demo.recipes import Recipe
 from fasthebb.evaluation import mean_interval
 from fasthebb.runs import RunFolder
 
@@ -30,12 +30,14 @@ class Report:
     """Everything that the page shows.
 
     Attributes:
+        recipes: what is compared, the rows; the first is backprop alone.
         cells: results, one a recipe and seed.
         labels: numbers of labels a class, the columns.
         filters: first-layer weights by recipe, ``(neurons, channels, height, width)``.
         sizes: the data in a few words.
     """
 
+    recipes: Sequence[Recipe]
     cells: "Sequence[Cell]"
     labels: Sequence[int]
     filters: dict[str, Tensor]
@@ -50,6 +52,7 @@ class Report:
         return [
             {
                 "recipe": recipe.name,
+                "control": recipe.control,
                 "top1": {amount: mean_interval(self.scores(recipe.name, amount)) for amount in self.labels},
                 "pretrain_seconds": statistics.median(
                     c.pretrain_seconds for c in self.cells if c.recipe == recipe.name
@@ -58,7 +61,7 @@ class Report:
                     c.finetune_seconds for c in self.cells if c.recipe == recipe.name
                 ),
             }
-            for recipe in RECIPES
+            for recipe in self.recipes
         ]
 
     def gain(self, recipe: str, other: str, amount: int) -> tuple[float, float]:
@@ -66,19 +69,23 @@ class Report:
         pairs = zip(self.scores(recipe, amount), self.scores(other, amount), strict=True)
         return mean_interval([ours - theirs for ours, theirs in pairs])
 
-    def sentence(self) -> str:
-        """By how much pre-training helps, over backprop alone and over the best control, whatever came out."""
-        fewest = self.labels[0]
-        means = {row["recipe"]: row["top1"][fewest][0] for row in self.rows()}
-        others = {BACKPROP.name, *(control.name for control in CONTROLS)}
-        best = max((name for name in means if name not in others), key=lambda name: means[name])
-        strongest = max(others, key=lambda name: means[name])
+    def sentences(self) -> list[str]:
+        """By how much the best pre-training helps, for each number of labels, whatever came out."""
+        return [self._sentence(amount) for amount in self.labels]
+
+    def _sentence(self, amount: int) -> str:
+        def mean(recipe: Recipe) -> float:
+            return statistics.fmean(self.scores(recipe.name, amount))
+
+        backprop = self.recipes[0]
+        best = max((recipe for recipe in self.recipes if not recipe.control), key=mean)
+        strongest = max((recipe for recipe in self.recipes if recipe.control), key=mean)
         parts = []
-        for other in dict.fromkeys([BACKPROP.name, strongest]):
-            gain, half = self.gain(best, other, fewest)
-            clear = "" if abs(gain) > half else ", which may be chance"
+        for other in dict.fromkeys([backprop.name, strongest.name]):
+            gain, half = self.gain(best.name, other, amount)
+            clear = "" if abs(gain) > half else " (may be chance)"
             parts.append(f"{gain:+.1f} ± {half:.1f} points against {other}{clear}")
-        return f"With {fewest} label a class, {best} reaches {means[best]:.1f} %: " + "; ".join(parts) + "."
+        return f"{amount} a class: {best.name} reaches {mean(best):.1f} %, {', '.join(parts)}."
 
 
 def accuracy_table(report: Report) -> Table:
@@ -107,9 +114,12 @@ def write_report(report: Report, folder: RunFolder) -> None:
     page = f"""<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>fasthebb: the demo</title><style>{_STYLE}</style>
 <h1>Few labels, many images</h1>
-<p class="lead">{html.escape(report.sentence())}</p>
+<p class="lead">How much better is a classifier that starts from features learned on unlabelled images than one that has
+the labels alone?</p>
+<ul>{"".join(f"<li>{html.escape(sentence)}</li>" for sentence in report.sentences())}</ul>
 <p>Top-1 accuracy on the test images in per cent, mean and 95 % confidence interval over seeds; {report.sizes}.
-The rows named control do everything except learn: their batch norms see the unlabelled images, their weights stay.</p>
+The rows named control do everything except learn: their batch norms see the unlabelled images, their weights stay.
+Differences are paired by seed.</p>
 <table><tr><th>labels a class</th>{head}<th>pre-training</th><th>fine-tuning</th></tr>{body}</table>
 {_image(accuracy, "Accuracy against labels a class")}
 <h2>What the first layer learned without labels</h2>
@@ -125,7 +135,7 @@ def _accuracies(row: dict[str, Any]) -> list[str]:
 
 
 def _seconds(row: dict[str, Any]) -> list[str]:
-    before = "" if row["recipe"] == BACKPROP.name else f"{row['pretrain_seconds']:.1f} s"
+    before = f"{row['pretrain_seconds']:.1f} s" if row["pretrain_seconds"] else ""
     return [before, f"{row['finetune_seconds']:.1f} s"]
 
 
@@ -136,7 +146,7 @@ def _accuracy_figure(report: Report) -> "Figure":
     axes = figure.subplots()
     for row in report.rows():
         means, halves = zip(*row["top1"].values(), strict=True)
-        style = "--" if "control" in row["recipe"] or row["recipe"] == BACKPROP.name else "-"
+        style = "--" if row["control"] else "-"
         axes.errorbar(report.labels, means, halves, label=row["recipe"], capsize=3, marker="o", linestyle=style)
     axes.set_xscale("log")
     axes.set_xticks(report.labels, [str(amount) for amount in report.labels])

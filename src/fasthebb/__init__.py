@@ -17,8 +17,43 @@ from importlib.metadata import version as _version
 
 from fasthebb import naive
 from fasthebb.plasticity import NonFiniteError, Plasticity, attach
-from fasthebb.rules import HPCA, SWTA, Rule, Sums
+from fasthebb.rules import (
+    HPCA,
+    ICA,
+    SWTA,
+    WTA,
+    GlobalGuided,
+    Hebb,
+    Hybrid,
+    KrotovHopfield,
+    Oja,
+    PolynomialWTA,
+    Rule,
+    Sanger,
+    SoftHebb,
+    Sums,
+)
 from fasthebb.synapses import Synapse
 
 __version__ = _version("fasthebb")
-__all__ = ["HPCA", "SWTA", "NonFiniteError", "Plasticity", "Rule", "Sums", "Synapse", "attach", "naive"]
+__all__ = [
+    "HPCA",
+    "ICA",
+    "SWTA",
+    "WTA",
+    "GlobalGuided",
+    "Hebb",
+    "Hybrid",
+    "KrotovHopfield",
+    "NonFiniteError",
+    "Oja",
+    "Plasticity",
+    "PolynomialWTA",
+    "Rule",
+    "Sanger",
+    "SoftHebb",
+    "Sums",
+    "Synapse",
+    "attach",
+    "naive",
+]

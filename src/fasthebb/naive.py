@@ -39,7 +39,8 @@ class HPCA(hpca.HPCA):
     def sums(self, synapse: Synapse, x: Tensor, s: Tensor) -> Sums:
         """The sum of the steps of all samples, and N."""
         fast = super().sums(synapse, x, s) if self.max_lr is not None else None  # the bound is not part of the rule
-        patches, weight, y = synapse.patches(x), synapse.rows().to(x.dtype), self.response(synapse, x, s)
+        patches, weight = synapse.patches(x), synapse.rows().to(x.dtype)
+        y = synapse.at_patches(self.response(synapse, x, s))
         explained = torch.zeros_like(patches)  # by all neurons before the chunk, (g, N, K)
         updates = []
         for chunk in _chunks(patches, synapse.neurons):
@@ -66,23 +67,18 @@ class SWTA(swta.SWTA):
     torch.Size([2, 3])
     """
 
-    def response(self, synapse: Synapse, x: Tensor, s: Tensor) -> Tensor:
-        """R, from the norm of each patch itself."""
-        norms = torch.linalg.vector_norm(synapse.patches(x), dim=-1, keepdim=True)
-        alike = swta.similarity(s, norms, synapse.weight_norms()[:, None])
-        return torch.softmax(alike / self.temperature, dim=-1)
-
     def sums(self, synapse: Synapse, x: Tensor, s: Tensor) -> Sums:
         """The weighted sum of the steps of all samples, and the sum of the weights."""
         shares = self.response(synapse, x, s).to(x.dtype)
+        met = synapse.at_patches(shares)
         patches, weight = synapse.patches(x), synapse.rows().to(x.dtype)
         updates = []
         for chunk in _chunks(patches, synapse.neurons):
-            own = shares[:, :, chunk, None]  # (g, N, c, 1)
+            own = met[:, :, chunk, None]  # (g, N, c, 1)
             steps = own * (patches[:, :, None] - weight[:, None, chunk])  # (g, N, c, K)
             updates.append((own * steps).sum(1))
-        return Sums(update=synapse.from_rows(torch.cat(updates, dim=1)), share=shares.sum(1))
+        return Sums(update=synapse.from_rows(torch.cat(updates, dim=1)), share=synapse.mass(shares))
 
     def delta(self, sums: Sums, synapse: Synapse) -> Tensor:
         """``dW``, like the weight."""
-        return sums.update / synapse.per_neuron(sums.share.clamp_min(torch.finfo(sums.share.dtype).tiny))
+        return sums.update / sums.share.clamp_min(torch.finfo(sums.share.dtype).tiny)

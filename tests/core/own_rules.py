@@ -14,10 +14,10 @@ class Oja(Rule):
     """``dw_i = y_i (x - y_i w_i)``."""
 
     def sums(self, synapse: Synapse, x: Tensor, s: Tensor) -> Sums:
-        return Sums(update=synapse.correlate(s, x), energy=s.square().sum(1), count=synapse.positions(s))
+        return Sums(update=synapse.correlate(s, x), energy=synapse.mass(s.square()), count=synapse.positions(s))
 
     def delta(self, sums: Sums, synapse: Synapse) -> Tensor:
-        return (sums.update - synapse.per_neuron(sums.energy) * synapse.weight) / sums.count
+        return (sums.update - sums.energy * synapse.weight) / sums.count
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Counting(Oja):
         return torch.ones_like(synapse.weight)
 
     def initial_state(self, synapse: Synapse) -> dict[str, Tensor]:
-        return {"updates": torch.zeros(()), "energy": synapse.weight.new_zeros(synapse.groups, synapse.neurons)}
+        return {"updates": torch.zeros(()), "energy": synapse.per_neuron(synapse.weight_norms() * 0)}
 
     def next_state(self, sums: Sums, synapse: Synapse) -> dict[str, Tensor]:
         return {"updates": synapse.state["updates"] + 1, "energy": sums.energy / sums.count}

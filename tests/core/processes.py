@@ -183,7 +183,7 @@ def scenarios() -> dict[str, Callable[[int], Any]]:
 def work(rank: int, folder: str) -> None:
     """Run every scenario in a process group of its own, so that one that fails leaves the others alone."""
     torch.set_num_threads(1)
-    patience = timedelta(seconds=60)
+    patience = timedelta(seconds=20)
     meeting = dist.FileStore(f"{folder}/meeting", PROCESSES)
     outcomes = {}
     for name, scenario in scenarios().items():
@@ -195,6 +195,6 @@ def work(rank: int, folder: str) -> None:
             outcomes[name] = error
         # Nobody leaves while another may still be joining: gloo takes a closed connection for a crash.
         store.set(f"done {rank}", "")
-        store.wait([f"done {other}" for other in range(PROCESSES)], patience)
+        store.wait([f"done {other}" for other in range(PROCESSES)], 3 * patience)
         dist.destroy_process_group()
     torch.save(outcomes, Path(folder) / f"rank{rank}")

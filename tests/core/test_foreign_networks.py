@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import timm
 import torch
 from reference import assert_near
 from torch import Tensor, nn
 from torchvision import models
+from torchvision.models.convnext import CNBlockConfig
 
 import fasthebb
 from fasthebb import HPCA, SWTA, naive
@@ -34,6 +36,36 @@ class UNet(nn.Module):
         return out
 
 
+class UNet3d(nn.Module):
+    """Two scales of a volume."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.Conv3d(1, 4, 3, padding=1)
+        self.bottom = nn.Conv3d(4, 8, 2, stride=2)
+        self.up = nn.ConvTranspose3d(8, 4, 2, stride=2)
+        self.head = nn.Conv3d(8, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = torch.relu(self.down(x))
+        up = torch.relu(self.up(torch.relu(self.bottom(skip))))
+        out: Tensor = self.head(torch.cat([skip, up], dim=1))
+        return out
+
+
+def audio() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv1d(1, 8, 20, stride=4),
+        nn.BatchNorm1d(8),
+        nn.ReLU(inplace=True),
+        nn.Conv1d(8, 16, 3, padding="same", dilation=2, groups=2),
+        nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool1d(1),
+        nn.Flatten(),
+        nn.Linear(16, 4),
+    )
+
+
 def vgg11() -> nn.Module:
     with torch.device("meta"):
         model = models.vgg11(weights=None)
@@ -42,6 +74,12 @@ def vgg11() -> nn.Module:
     for index, layer in enumerate(model.features):
         if isinstance(layer, nn.Conv2d):
             model.features[index] = nn.Conv2d(layer.in_channels, layer.out_channels, 3, padding=1)
+    return model
+
+
+def vision_transformer() -> nn.Module:
+    model = models.VisionTransformer(32, 16, num_layers=2, num_heads=4, hidden_dim=32, mlp_dim=64, num_classes=4)
+    nn.init.normal_(model.heads.head.weight)  # zeros, where HPCA has nothing to begin with
     return model
 
 
@@ -66,7 +104,29 @@ NETWORKS = {
         2,
         ("self_attn", "self_attn.out_proj"),
     ),
-    "unet": Foreign(UNet, (2, 3, 12, 12), ("down.0", "stride", "bottom.0", "head.0", "head.1"), 5, ("up",)),
+    "unet": Foreign(UNet, (2, 3, 12, 12), ("down.0", "stride", "bottom.0", "up", "head.0", "head.1"), 6),
+    "unet3d": Foreign(UNet3d, (2, 1, 4, 6, 6), ("down", "bottom", "up", "head"), 4),
+    "audio": Foreign(audio, (3, 1, 200), ("0", "3", "7"), 3),
+    "convnext": Foreign(
+        lambda: models.ConvNeXt([CNBlockConfig(8, 16, 1), CNBlockConfig(16, None, 1)], num_classes=4),
+        (2, 3, 32, 32),
+        ("features.0.0", "features.1.0.block.0", "features.1.0.block.3", "features.2.1", "classifier.2"),
+        9,
+    ),
+    "vit": Foreign(
+        vision_transformer,
+        (2, 3, 32, 32),
+        ("conv_proj", "encoder.layers.encoder_layer_0.mlp.0", "heads.head"),
+        6,
+        tuple(f"encoder.layers.encoder_layer_{i}.self_attention{part}" for i in range(2) for part in ("", ".out_proj")),
+    ),
+    "timm": Foreign(
+        lambda: timm.create_model("mobilenetv3_small_050", num_classes=4),
+        (2, 3, 32, 32),
+        ("conv_stem", "blocks.0.0.conv_dw", "blocks.0.0.se.conv_reduce"),
+        53,
+        ("classifier",),  # timm's own Linear casts its weight
+    ),
 }
 
 

@@ -1,12 +1,13 @@
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from fasthebb import HPCA
 from fasthebb.data import ImageData, Preprocessing, load_images
 from fasthebb.demo import DemoOptions, demo, experiment
 from fasthebb.demo.experiment import Cell, pretrained_features, run_cell
@@ -55,35 +56,34 @@ def test_prints_the_table_and_writes_a_page_that_needs_no_other_file(
 
 
 def test_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopping_at(limit: int) -> Callable[..., Cell]:
-        done = []
-
-        def run(recipe: Recipe, *rest: object) -> Cell:
-            if len(done) == limit:
-                raise KeyboardInterrupt
-            done.append(recipe.name)
-            return run_cell(recipe, *rest)  # type: ignore[arg-type]
+    def stopping_after(limit: int) -> Callable[..., Iterator[Cell]]:
+        def run(wanted: Sequence[tuple[Recipe, int]], data: ImageData, labels: Sequence[int]) -> Iterator[Cell]:
+            for done, (recipe, seed) in enumerate(wanted):
+                if done == limit:
+                    raise KeyboardInterrupt
+                yield run_cell(recipe, seed, data, labels)
 
         return run
 
+    monkeypatch.setattr(experiment, "run_cells", stopping_after(len(RECIPES)))
     whole = demo(DemoOptions(seeds=1), tmp_path / "whole", progress=False)
-    monkeypatch.setattr(experiment, "run_cell", stopping_at(2))
+    monkeypatch.setattr(experiment, "run_cells", stopping_after(2))
     with pytest.raises(KeyboardInterrupt):
         demo(DemoOptions(seeds=1), tmp_path / "parts", progress=False)
-    monkeypatch.setattr(experiment, "run_cell", stopping_at(len(RECIPES) - 2))
+    monkeypatch.setattr(experiment, "run_cells", stopping_after(len(RECIPES) - 2))
     parts = demo(DemoOptions(seeds=1), tmp_path / "parts", progress=False)
     assert [cell["top1"] for cell in parts["cells"]] == [cell["top1"] for cell in whole["cells"]]
-    monkeypatch.setattr(experiment, "run_cell", stopping_at(0))
+    monkeypatch.setattr(experiment, "run_cells", stopping_after(0))
     again = demo(DemoOptions(seeds=1), tmp_path / "parts", progress=False)
     assert json.dumps(again["cells"]) == json.dumps(parts["cells"])
 
 
 def test_the_control_only_adapts_its_batch_norms(digits: ImageData) -> None:
     plain = Preprocessing.fit(digits.unlabelled.images, whiten=False)
-    control = pretrained_features(named("control: HPCA at learning rate 0"), 3, digits, plain)
-    learned = pretrained_features(named("HPCA, then backprop"), 3, digits, plain)
+    control = pretrained_features(named("HPCA control"), 3, digits, plain)
+    learned = pretrained_features(named("HPCA + backprop"), 3, digits, plain)
     torch.manual_seed(3)
-    initial = experiment._network(named("HPCA, then backprop"), digits).features.state_dict()
+    initial = experiment._network(named("HPCA + backprop"), digits).features.state_dict()
     assert torch.equal(control["conv1.weight"], initial["conv1.weight"])
     assert not torch.equal(learned["conv1.weight"], initial["conv1.weight"])
     means = [name for name in initial if name.endswith("running_mean")]
@@ -94,7 +94,7 @@ def test_the_control_only_adapts_its_batch_norms(digits: ImageData) -> None:
 
 def test_only_the_named_layers_learn(digits: ImageData) -> None:
     plain = Preprocessing.fit(digits.unlabelled.images, whiten=False)
-    recipe = replace(named("HPCA, then backprop"), layers=("conv2",))
+    recipe = replace(named("HPCA + backprop"), layers=("conv2",))
     learned = pretrained_features(recipe, 0, digits, plain)
     torch.manual_seed(0)
     initial = experiment._network(recipe, digits).features.state_dict()
@@ -103,7 +103,8 @@ def test_only_the_named_layers_learn(digits: ImageData) -> None:
 
 
 def report(backprop: list[float], control: list[float], learned: list[float]) -> Report:
-    recipes = [Recipe("plain", control=True), Recipe("still", control=True), Recipe("learned")]
+    rule = Recipe("rule", rule=HPCA())
+    recipes = [Recipe("plain"), rule.control(), rule]
     cells = [
         Cell(recipe.name, seed, {1: score}, 0.0, 1.0)
         for recipe, scores in zip(recipes, (backprop, control, learned), strict=True)
@@ -113,16 +114,17 @@ def report(backprop: list[float], control: list[float], learned: list[float]) ->
 
 
 def test_the_sentence_says_by_how_much_it_helps() -> None:
-    assert report([50, 52, 54], [40, 40, 40], [60, 62, 64]).sentences() == [
-        "1 a class: learned reaches 62.0 %, +10.0 ± 0.0 points against plain."
+    assert report([50, 52, 54], [40, 42, 44], [60, 62, 64]).sentences() == [
+        "rule, 1 a class: +10.0 ± 0.0 points against plain, +20.0 ± 0.0 points against rule control."
     ]
 
 
 def test_the_sentence_says_when_it_does_not_help() -> None:
     [sentence] = report([50, 52, 54], [60, 62, 64], [45, 47, 49]).sentences()
-    assert "-5.0 ± 0.0 points against plain, -15.0 ± 0.0 points against still" in sentence
+    assert "-5.0 ± 0.0 points against plain, -15.0 ± 0.0 points against rule control" in sentence
 
 
 def test_the_sentence_says_when_it_may_be_chance() -> None:
-    [sentence] = report([50, 50, 50], [40, 40, 40], [40, 51, 62]).sentences()
-    assert "(may be chance)" in sentence
+    [sentence] = report([50, 50, 50], [40, 50, 60], [40, 51, 62]).sentences()
+    assert "against plain (may be chance), +1.0" in sentence
+    assert "against rule control (may be chance)" in sentence

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 
 def convolution_correlation(
@@ -51,9 +50,51 @@ def convolution_correlation(
     return gradient
 
 
-def unfold(
-    x: Tensor, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
+def transposed_correlation(
+    q: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    output_padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
 ) -> Tensor:
-    """Every patch of images ``(B, C, H, W)`` as a row: ``(B * positions, C, kh * kw)``."""
-    columns = F.unfold(x, tuple(kernel), tuple(dilation), tuple(padding), tuple(stride))  # (B, C * kh * kw, L)
-    return columns.mT.reshape(-1, x.shape[1], kernel[0] * kernel[1])
+    """``Q'X`` of a transposed convolution, in the same way: ``sum_p q_{o, sp+a} x_{c, p}``.
+
+    Args:
+        q: ``(B, O, *out)``.
+        x: ``(B, C, *in)``, in the dtype of ``q``.
+        weight: ``(C, O / groups, *kernel)``; only its shape, strides and dtype are read.
+        stride: of the transposed convolution, one number a dimension.
+        padding: what it cuts off on both sides of each dimension.
+        output_padding: what it adds at the end of each dimension.
+        dilation: of the transposed convolution, one number a dimension.
+        groups: of the transposed convolution.
+
+    Returns:
+        Like ``weight``, in the dtype of ``q``.
+    """
+    if all(size == 1 for size in weight.shape[2:]) and not any(padding):  # as above, in the places of x and q
+        q = q[
+            (
+                slice(None),
+                slice(None),
+                *(slice(None, s * (n - 1) + 1, s) for s, n in zip(stride, x.shape[2:], strict=True)),
+            )
+        ]
+        stride, output_padding = [1] * len(stride), [0] * len(stride)
+    gradient: Tensor = torch.ops.aten.convolution_backward(
+        q,
+        x,
+        weight.to(q.dtype),
+        None,
+        list(stride),
+        list(padding),
+        list(dilation),
+        True,
+        list(output_padding),
+        groups,
+        [False, True, False],
+    )[1]
+    return gradient

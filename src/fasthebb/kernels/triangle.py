@@ -6,24 +6,6 @@ from torch import Tensor
 BLOCK = 256  # neurons taken at once by the blocked form; its cost per neuron is flat from 128 to 512
 
 
-def reconstruct_lower(y: Tensor, w: Tensor) -> Tensor:
-    """``tril(Y'Y) W``: the correlation of each neuron with the reconstruction by it and the neurons before it.
-
-    Args:
-        y: responses, ``(g, N, o)``.
-        w: weights as rows, ``(g, o, K)``.
-
-    Returns:
-        ``(g, o, K)``.
-
-    >>> y, w = torch.tensor([[[1.0, 2.0]]]), torch.eye(2)[None]
-    >>> reconstruct_lower(y, w)
-    tensor([[[1., 0.],
-             [2., 4.]]])
-    """
-    return torch.tril(y.mT @ y) @ w
-
-
 def correlate_residual(y: Tensor, x: Tensor, w: Tensor) -> Tensor:
     """``Y'X - tril(Y'Y) W``: each neuron's correlation with what the neurons up to it leave unexplained.
 

@@ -398,8 +398,8 @@ class Plasticity:
 
     @staticmethod
     def _folded(learner: Learner) -> Tensor:
-        weight = learner.weight.detach()
-        scale = learner.synapse().per_neuron(unit_norm_scale(weight))
+        weight, synapse = learner.weight.detach(), learner.synapse()
+        scale = synapse.per_neuron(unit_norm_scale(synapse, weight))
         return torch.empty_like(weight).copy_(weight * scale)
 
     def _require_attached(self) -> None:

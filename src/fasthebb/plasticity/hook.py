@@ -73,10 +73,9 @@ def _recomputing() -> bool:
 
 def _normalised(module: nn.Module, output: Tensor) -> Tensor:
     """``(x.w) / max(|w|, eps) + bias`` from ``x.w + bias``, with its gradient."""
-    assert isinstance(module, (nn.Linear, nn.Conv2d))
-    synapse = synapse_of(module)
-    scale = synapse.per_output(unit_norm_scale(module.weight).to(output.dtype))
-    if module.bias is None:
+    synapse, weight, bias = synapse_of(module), module.get_parameter("weight"), module.bias
+    scale = synapse.per_output(unit_norm_scale(synapse, weight).to(output.dtype))
+    if not isinstance(bias, Tensor):
         return output * scale
-    bias = synapse.per_output(module.bias.to(output.dtype))
+    bias = synapse.per_output(bias.to(output.dtype))
     return torch.addcmul(bias, output - bias, scale)

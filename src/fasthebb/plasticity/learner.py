@@ -112,7 +112,7 @@ class Learner:
         x = synapse.weight.new_zeros((0, *synapse.smallest_input), dtype=dtype)
         if self.rule.supervised:
             synapse.labels = torch.zeros(0, dtype=torch.int64, device=x.device)
-        return self.rule.sums(synapse, x, x.new_zeros(synapse.groups, 0, synapse.neurons))
+        return self.rule.sums(synapse, synapse.receive(x), x.new_zeros(synapse.groups, 0, synapse.neurons))
 
     def delta(self, sums: Sums) -> Tensor:
         """``dW`` of these sums, like the weight."""
@@ -141,9 +141,7 @@ class Learner:
         self.state = {name: state[name].detach().clone().to(self.weight.device) for name in self.state}
 
 
-def unit_norm_scale(weight: Tensor) -> Tensor:
-    """``1 / max(|w|, eps)`` of each neuron, ``(O,)``, at least in float32."""
-    dtype = torch.promote_types(weight.dtype, torch.float32)
-    norms = torch.linalg.vector_norm(weight, dim=tuple(range(1, weight.dim())), dtype=dtype)
-    scale: Tensor = norms.clamp_min(UNIT_NORM_EPS).reciprocal()
+def unit_norm_scale(synapse: Synapse, weight: Tensor) -> Tensor:
+    """``1 / max(|w|, eps)`` of each neuron, ``(g, o)``, at least in float32, with the gradient of ``weight``."""
+    scale: Tensor = synapse.norms_of(weight).clamp_min(UNIT_NORM_EPS).reciprocal()
     return scale

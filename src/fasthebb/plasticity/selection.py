@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from fasthebb.rules import Rule
-from fasthebb.synapses import is_candidate, unsupported_reason
+from fasthebb.synapses import KINDS, is_candidate, unsupported_reason
 
 
 @dataclass
@@ -84,7 +84,7 @@ def select(model: nn.Module, rule: Rule | Mapping[str, Rule], exclude: Iterable[
     if not chosen:
         listed = "; ".join(f"{name!r}: {reason}" for name, reason in list(skipped.items())[:3])
         raise ValueError(
-            f"found no layer of {type(model).__name__} that can learn, expected at least one nn.Linear or nn.Conv2d"
+            f"found no layer of {type(model).__name__} that can learn, expected at least one {KINDS}"
             + (f" ({listed})" if listed else "")
         )
     return Selection(chosen, skipped)

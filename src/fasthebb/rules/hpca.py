@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fasthebb.rules.rule import Rule, Sums
+from fasthebb.rules.teacher import open_neurons, require_classes
 from fasthebb.synapses import Synapse
 
 Activation = Literal["relu", "tanh", "identity"]
@@ -19,6 +20,14 @@ def activate(s: Tensor, activation: Activation) -> Tensor:
     if activation == "relu":
         return torch.relu(s)
     return torch.tanh(s) if activation == "tanh" else s
+
+
+def require_activation(rule: object, activation: str) -> None:
+    """Refuse an unknown activation."""
+    if activation not in get_args(Activation):
+        raise ValueError(
+            f"{type(rule).__name__} activation: found {activation!r}, expected one of {get_args(Activation)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,8 @@ class HPCA(Rule):
         max_lr: keeps learning rates up to this one stable, by dividing dW by ``max(step scale, 2 max_lr lambda)``,
             where lambda is the largest eigenvalue of ``Y'Y / N``, followed by one step of power iteration an update.
             With momentum m, the learning rate that counts is ``lr / (1 - m)``.
+        classes: number of classes that a teacher tells apart (see `fasthebb.rules.teacher`): neurons of other classes
+            than the sample's do not respond to it. ``None`` learns without labels.
 
     Raises:
         ValueError: for an unknown activation or step scale, or a ``max_lr`` that is not a positive number.
@@ -54,10 +65,11 @@ class HPCA(Rule):
     activation: Activation = "relu"
     step_scale: StepScale = "fan_in"
     max_lr: float | None = None
+    classes: int | None = None
 
     def __post_init__(self) -> None:
-        if self.activation not in get_args(Activation):
-            raise ValueError(f"HPCA activation: found {self.activation!r}, expected one of {get_args(Activation)}")
+        require_activation(self, self.activation)
+        require_classes(self, self.classes)
         if self.step_scale not in get_args(StepScale):
             raise ValueError(f"HPCA step_scale: found {self.step_scale!r}, expected one of {get_args(StepScale)}")
         if self.max_lr is not None and not (self.max_lr > 0 and isfinite(self.max_lr)):
@@ -65,7 +77,13 @@ class HPCA(Rule):
 
     def response(self, synapse: Synapse, x: Tensor, s: Tensor) -> Tensor:
         """``Y = f(S)``, ``(g, N, o)``."""
-        return activate(s, self.activation)
+        y = activate(s, self.activation)
+        return y if self.classes is None else y * open_neurons(synapse, self.classes)
+
+    @property
+    def supervised(self) -> bool:  # type: ignore[override]
+        """Whether labels are needed."""
+        return self.classes is not None
 
     def sums(self, synapse: Synapse, x: Tensor, s: Tensor) -> Sums:
         """``Y'X - tril(Y'Y) W`` and N; with ``max_lr`` also ``Y'Y v``."""

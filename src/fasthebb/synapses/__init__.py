@@ -3,11 +3,21 @@
 from torch import nn
 
 from fasthebb.synapses.base import Synapse
-from fasthebb.synapses.convolution import Conv2dSynapse
+from fasthebb.synapses.convolution import ConvolutionSynapse
 from fasthebb.synapses.dense import LinearSynapse
-from fasthebb.synapses.support import is_candidate, unsupported_reason
+from fasthebb.synapses.support import KINDS, is_candidate, unsupported_reason
+from fasthebb.synapses.transposed import TransposedConvolutionSynapse
 
-__all__ = ["Conv2dSynapse", "LinearSynapse", "Synapse", "is_candidate", "synapse_of", "unsupported_reason"]
+__all__ = [
+    "KINDS",
+    "ConvolutionSynapse",
+    "LinearSynapse",
+    "Synapse",
+    "TransposedConvolutionSynapse",
+    "is_candidate",
+    "synapse_of",
+    "unsupported_reason",
+]
 
 
 def synapse_of(layer: nn.Module) -> Synapse:
@@ -18,6 +28,8 @@ def synapse_of(layer: nn.Module) -> Synapse:
     """
     if isinstance(layer, nn.Linear):
         return LinearSynapse(layer)
-    if isinstance(layer, nn.Conv2d):
-        return Conv2dSynapse(layer)
-    raise TypeError(f"found a {type(layer).__name__}, expected nn.Linear or nn.Conv2d")
+    if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+        return ConvolutionSynapse(layer)
+    if isinstance(layer, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+        return TransposedConvolutionSynapse(layer)
+    raise TypeError(f"found a {type(layer).__name__}, expected {KINDS}")

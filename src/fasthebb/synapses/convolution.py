@@ -1,4 +1,6 @@
-"""A two-dimensional convolution: every patch that the kernel meets is a sample."""
+"""A convolution: every patch that the kernel meets is a sample."""
+
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -8,52 +10,54 @@ from fasthebb.kernels import (
     convolution_correlation,
     correlate_residual,
     pad_as_convolution,
-    reconstruct_lower,
-    unfold,
+    windows,
 )
 from fasthebb.synapses.base import Synapse
 
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""The memory format with the channels innermost, by number of dimensions."""
 
-class Conv2dSynapse(Synapse):
-    """`torch.nn.Conv2d` with any stride, padding, padding mode, dilation and groups: ``x`` is ``(B, C, H, W)``.
 
-    Each group is a layer of its own. ``X`` is never unfolded, except where the output is a single position: there a
-    patch is the image itself, and plain matrix products are the faster form.
+class ConvolutionSynapse(Synapse):
+    """`torch.nn.Conv1d`, `Conv2d` and `Conv3d` with any stride, padding, padding mode, dilation and groups.
+
+    ``x`` is ``(B, C, *in)``. Each group is a layer of its own. ``X`` is never unfolded, except where the output is a
+    single position: there a patch is the image itself, and plain matrix products are the faster form.
     """
 
-    unbatched_dims = 3
-
-    def __init__(self, layer: nn.Conv2d) -> None:
+    def __init__(self, layer: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> None:
         super().__init__(layer)
         self.groups = layer.groups
         self.neurons = layer.out_channels // layer.groups
         self.fan_in = self.weight[0].numel()
         self.kernel, self.stride, self.dilation = layer.kernel_size, layer.stride, layer.dilation
+        self.unbatched_dims = 1 + len(self.kernel)
         self.smallest_input = (layer.in_channels, *self._spans())
-        # torch keeps "same" padding, numbers and modes alike as (left, right, top, bottom)
+        # torch keeps "same" padding, numbers and modes alike: before and after, the last dimension first
         sides: list[int] = list(layer._reversed_padding_repeated_twice)
-        symmetric = sides[0] == sides[1] and sides[2] == sides[3]
-        if layer.padding_mode == "zeros" and symmetric:
-            self.sides, self.padding = [0, 0, 0, 0], (sides[2], sides[0])
+        before, after = sides[-2::-2], sides[::-2]
+        if layer.padding_mode == "zeros" and before == after:
+            self.sides, self.padding = [0] * len(sides), tuple(before)
         else:
-            self.sides, self.padding = sides, (0, 0)
+            self.sides, self.padding = sides, (0,) * len(before)
         self.mode = layer.padding_mode
         # Rows follow the memory of the weight, so that both are views of the same numbers.
-        self.channels_first = self.weight.is_contiguous() or not self.weight.is_contiguous(
-            memory_format=torch.channels_last
+        last = CHANNELS_LAST.get(self.weight.dim())
+        self.channels_first = (
+            last is None or self.weight.is_contiguous() or not self.weight.is_contiguous(memory_format=last)
         )
 
     def rows(self) -> Tensor:
         """See `Synapse`."""
-        weight = self.weight if self.channels_first else self.weight.permute(0, 2, 3, 1)
+        weight = self.weight if self.channels_first else self.weight.movedim(1, -1)
         return weight.reshape(self.groups, self.neurons, self.fan_in)
 
     def from_rows(self, rows: Tensor) -> Tensor:
         """See `Synapse`."""
         if self.channels_first:
             return rows.reshape(self.weight.shape)
-        out, inputs, height, width = self.weight.shape
-        return rows.reshape(out, height, width, inputs).permute(0, 3, 1, 2)
+        out, inputs, *kernel = self.weight.shape
+        return rows.reshape(out, *kernel, inputs).movedim(-1, 1)
 
     def receive(self, x: Tensor) -> Tensor:
         """See `Synapse`."""
@@ -61,25 +65,22 @@ class Conv2dSynapse(Synapse):
 
     def responses(self, output: Tensor) -> Tensor:
         """See `Synapse`."""
-        matrix = output.permute(0, 2, 3, 1).reshape(-1, self.groups, self.neurons)  # a view if channels_last
+        matrix = output.movedim(1, -1).reshape(-1, self.groups, self.neurons)  # a view if channels_last
         return matrix.transpose(0, 1)
 
     def patches(self, x: Tensor) -> Tensor:
         """See `Synapse`."""
-        if self._positions(x) == (1, 1) and self.padding == (0, 0):
-            height, width = self._spans()
-            seen = x[:, :, : height : self.dilation[0], : width : self.dilation[1]]  # (B, C, kh, kw)
-            seen = seen.reshape(x.shape[0], self.groups, x.shape[1] // self.groups, *self.kernel)
-        else:
-            seen = unfold(x, self.kernel, self.stride, self.padding, self.dilation)
-            seen = seen.reshape(seen.shape[0], self.groups, x.shape[1] // self.groups, *self.kernel)
+        dims = len(self.kernel)
+        seen = windows(x, self.kernel, self.stride, self.padding, self.dilation)  # (B, C, *out, *kernel)
+        seen = seen.movedim(1, 1 + dims)  # (B, *out, C, *kernel)
+        seen = seen.reshape(prod(seen.shape[: 1 + dims]), self.groups, x.shape[1] // self.groups, *self.kernel)
         if not self.channels_first:
-            seen = seen.permute(0, 1, 3, 4, 2)
+            seen = seen.movedim(2, -1)
         return seen.reshape(seen.shape[0], self.groups, self.fan_in).transpose(0, 1)
 
     def correlate(self, q: Tensor, x: Tensor) -> Tensor:
         """See `Synapse`."""
-        if self._positions(x) == (1, 1):
+        if self._single(x):
             return self.from_rows(q.mT @ self.patches(x))
         if q.shape[1] == 0:
             return torch.zeros_like(self.weight, dtype=q.dtype)
@@ -89,42 +90,45 @@ class Conv2dSynapse(Synapse):
 
     def correlate_residual(self, y: Tensor, x: Tensor) -> Tensor:
         """See `Synapse`."""
-        rows = self.rows().to(y.dtype)
-        if self._positions(x) == (1, 1):
-            return self.from_rows(correlate_residual(y, self.patches(x), rows))
-        return self.correlate(y, x) - self.from_rows(reconstruct_lower(y, rows))
+        if self._single(x):
+            return self.from_rows(correlate_residual(y, self.patches(x), self.rows().to(y.dtype)))
+        return self.correlate(y, x) - self.reconstruct_lower(y)
 
     def window_norms(self, x: Tensor) -> Tensor:
         """See `Synapse`."""
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        channels = x.shape[1] // self.groups
-        energy = x.to(dtype).square().reshape(x.shape[0], self.groups, channels, *x.shape[2:]).sum(2)  # (B, g, H, W)
-        norms = box_sum(energy, self.kernel, self.stride, self.padding, self.dilation).sqrt()
+        energy = group_energy(x, self.groups)
+        norms = box_sum(energy, self.kernel, self.stride, self.padding, self.dilation).clamp_min(0).sqrt()
         return norms.transpose(0, 1).reshape(self.groups, -1, 1)
 
     def per_neuron(self, values: Tensor) -> Tensor:
         """See `Synapse`."""
-        return values.reshape(-1, 1, 1, 1)
+        return values.reshape(-1, *(1,) * (self.weight.dim() - 1))
 
     def per_output(self, values: Tensor) -> Tensor:
         """See `Synapse`."""
-        return values.reshape(-1, 1, 1)
+        return values.reshape(-1, *(1,) * len(self.kernel))
 
-    def _spans(self) -> tuple[int, int]:
-        """Height and width of what the dilated kernel covers."""
-        height, width = (d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True))
-        return height, width
+    def _spans(self) -> tuple[int, ...]:
+        """Size of what the dilated kernel covers."""
+        return tuple(d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True))
 
-    def _positions(self, x: Tensor) -> tuple[int, int]:
-        """Height and width of the output for a received input."""
-        height, width = (
-            (size + 2 * p - d * (k - 1) - 1) // s + 1
-            for size, p, d, k, s in zip(x.shape[2:], self.padding, self.dilation, self.kernel, self.stride, strict=True)
+    def _positions(self, x: Tensor) -> tuple[int, ...]:
+        """Size of the output for a received input."""
+        return tuple(
+            (size + 2 * p - span) // s + 1
+            for size, p, span, s in zip(x.shape[2:], self.padding, self._spans(), self.stride, strict=True)
         )
-        return height, width
+
+    def _single(self, x: Tensor) -> bool:
+        """Whether the output is a single position."""
+        return all(size == 1 for size in self._positions(x))
 
     def _as_output(self, q: Tensor, x: Tensor) -> Tensor:
-        """``(g, N, o)`` as the layer's own output, ``(B, O, H, W)``, without a copy (channels_last)."""
-        height, width = self._positions(x)
-        flat = q.transpose(0, 1).reshape(x.shape[0], height, width, -1)
-        return flat.permute(0, 3, 1, 2)
+        """``(g, N, o)`` as the layer's own output, ``(B, O, *out)``, without a copy (channels_last)."""
+        return q.transpose(0, 1).reshape(x.shape[0], *self._positions(x), q.shape[0] * q.shape[2]).movedim(-1, 1)
+
+
+def group_energy(x: Tensor, groups: int) -> Tensor:
+    """Sum of squares over the channels of each group, ``(B, g, *in)``, at least in float32."""
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    return x.to(dtype).square().reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]).sum(2)

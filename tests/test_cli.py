@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fasthebb.cli import COMMANDS, main
+from fasthebb.cli import COMMANDS, RULES, main
 
 from .runs.conftest import by_class, write_images
 
@@ -62,7 +62,19 @@ def test_fields_of_a_rule_are_options(by_class: Path, tmp_path: Path, capsys: py
     common = ["pretrain", "--data", str(by_class), *SMALL, "--out"]
     assert main([*common, str(tmp_path / "a"), "--rule", "hpca", "--rule.max_lr", "0.3", "--rule.activation=tanh"]) == 0
     said = json.loads((tmp_path / "a" / "result.json").read_text())["rule"]["init_args"]
-    assert said == {"activation": "tanh", "step_scale": "fan_in", "max_lr": 0.3}
+    assert said == {"activation": "tanh", "step_scale": "fan_in", "max_lr": 0.3, "classes": None}
+    capsys.readouterr()
+
+
+@pytest.mark.filterwarnings("ignore::fasthebb.training.ReadoutWarning")
+@pytest.mark.parametrize("name", RULES)
+def test_every_rule_pretrains_by_its_short_name(
+    name: str, by_class: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data", str(by_class), *SMALL, "--lr", "0.001", "--out", str(tmp_path / name)]
+    assert main(["pretrain", *options, "--rule", name]) == 0
+    said = json.loads((tmp_path / name / "result.json").read_text())["rule"]["class_path"]
+    assert said.rpartition(".")[2].lower() == name.replace("_", "")
     capsys.readouterr()
 
 
@@ -110,6 +122,8 @@ def test_unlabelled_may_be_given_several_times(
         (["pretrain", "--rule", "hpca", "--rule.maxlr", "3"], "did you mean --rule.max_lr?"),
         (["pretrain", "--rule", "swta", "--rule.temperature", "-1"], "expected a positive number"),
         (["pretrain", "--rule.max_lr", "0"], "expected a positive number"),
+        (["pretrain", "--rule", "wta", "--rule.classes", "3"], "WTA needs labels"),
+        (["pretrain", "--rule", "fasthebb.GlobalGuided"], "GlobalGuided needs the gradient of a loss"),
         (["pretrain", "--epochs", "many"], "epochs"),
         (["pretrain", "--epochs", "0"], "at least 1"),
         (["pretrain", "--lr", "-1"], "must not be negative"),

@@ -16,7 +16,19 @@ from fasthebb import runs
 from fasthebb.demo import DemoOptions, demo
 from fasthebb.runs.folder import settings
 
-RULES: dict[str, type[Any]] = {"hpca": fasthebb.HPCA, "swta": fasthebb.SWTA}
+RULES: dict[str, type[Any]] = {
+    "hpca": fasthebb.HPCA,
+    "swta": fasthebb.SWTA,
+    "hebb": fasthebb.Hebb,
+    "oja": fasthebb.Oja,
+    "sanger": fasthebb.Sanger,
+    "wta": fasthebb.WTA,
+    "polynomial_wta": fasthebb.PolynomialWTA,
+    "krotov_hopfield": fasthebb.KrotovHopfield,
+    "softhebb": fasthebb.SoftHebb,
+    "ica": fasthebb.ICA,
+}
+"""Rules that learn from images alone, by the names that ``--rule`` takes."""
 COMMANDS: dict[str, tuple[type, Callable[..., Any], bool, str]] = {
     "demo": (DemoOptions, demo, True, "the main job in two minutes, on scikit-learn's digits: table and report.html"),
     "pretrain": (runs.PretrainOptions, runs.pretrain, True, "let hidden layers learn from unlabelled images"),

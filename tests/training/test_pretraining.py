@@ -141,6 +141,15 @@ def test_values_out_of_range_are_refused(make_model: Model, kwargs: dict[str, An
         HebbianPretraining(make_model(), fasthebb.HPCA(), **kwargs)
 
 
+@pytest.mark.parametrize(
+    ("rule", "needs"),
+    [(fasthebb.SWTA(classes=3), "labels"), ({"*": fasthebb.GlobalGuided()}, "the gradient of a loss")],
+)
+def test_a_rule_that_needs_more_than_images_is_refused(make_model: Model, rule: Any, needs: str) -> None:
+    with pytest.raises(ValueError, match=f"pre-training has images alone, and [A-Za-z]+ needs {needs}"):
+        HebbianPretraining(make_model(), rule, epochs=1)
+
+
 def test_a_trainer_that_goes_on_too_long_is_refused(make_model: Model, loader: Any) -> None:
     with pytest.raises(ValueError, match="max_epochs=3, expected 2"):
         train(HebbianPretraining(make_model(), fasthebb.HPCA(), epochs=2), loader, epochs=3)

@@ -41,7 +41,8 @@ class PretrainOptions(DataOptions):
     """Options of ``fasthebb pretrain``.
 
     Args:
-        rule: "hpca", "swta", or the ``module.Class`` of a rule of your own; its fields are ``--rule.FIELD``.
+        rule: "hpca", "swta", "hebb", "oja", "sanger", "wta", "polynomial_wta", "krotov_hopfield", "softhebb", "ica", or
+            the ``module.Class`` of a rule of your own; its fields are ``--rule.FIELD``.
         order: "together" lets all layers learn at once, "greedy" one after the other.
         epochs: passes over the unlabelled images (in the greedy order, for each layer).
         lr: learning rate of the rule; 0 is the control in which only batch norm adapts.

@@ -65,6 +65,10 @@ class HebbianPretraining(lightning.LightningModule):
             raise ValueError(f"lr must not be negative, got {lr}")
         if epochs < 1:
             raise ValueError(f"epochs must be at least 1, got {epochs}")
+        for one in rule.values() if isinstance(rule, Mapping) else [rule]:
+            if one.supervised or one.uses_gradient:
+                needs = "labels (classes=...)" if one.supervised else "the gradient of a loss"
+                raise ValueError(f"pre-training has images alone, and {type(one).__name__} needs {needs}")
         self.automatic_optimization = False
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.features = model.get_submodule("features")

@@ -13,6 +13,7 @@ from jsonargparse import ArgumentParser, set_loader
 
 import fasthebb
 from fasthebb import runs
+from fasthebb.benchmark import BenchmarkOptions, benchmark
 from fasthebb.demo import DemoOptions, demo
 from fasthebb.runs.folder import settings
 
@@ -34,6 +35,7 @@ COMMANDS: dict[str, tuple[type, Callable[..., Any], bool, str]] = {
     "pretrain": (runs.PretrainOptions, runs.pretrain, True, "let hidden layers learn from unlabelled images"),
     "finetune": (runs.FinetuneOptions, runs.finetune, True, "train a classifier on the labelled ones"),
     "evaluate": (runs.EvaluateOptions, runs.evaluate, False, "score a classifier on labelled images"),
+    "benchmark": (BenchmarkOptions, benchmark, False, "how fast a step is, against the floor and backprop"),
     "predict": (runs.PredictOptions, runs.predict, False, "the class of new images, as a table"),
 }
 """Options, function, whether it needs ``--out``, and what it does."""
@@ -189,7 +191,7 @@ def _print_result(command: str, result: Any, out: str | None) -> None:
         console.print(table)
         if len(result) > 20:
             console.print(f"and {len(result) - 20} more" + ("" if out else "; --out keeps all of them"))
-    elif command != "demo":
+    elif command not in ("demo", "benchmark"):
         table = Table(command, "")
         for name, value in result.items():
             if isinstance(value, (int, float, str)) and name != "command":

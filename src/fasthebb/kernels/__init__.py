@@ -2,9 +2,11 @@
 
 from fasthebb.kernels.boxes import box_sum, pad_as_convolution, spread_sum, windows
 from fasthebb.kernels.correlation import convolution_correlation, transposed_correlation
+from fasthebb.kernels.precision import at_least_float32
 from fasthebb.kernels.triangle import correlate_residual
 
 __all__ = [
+    "at_least_float32",
     "box_sum",
     "convolution_correlation",
     "correlate_residual",

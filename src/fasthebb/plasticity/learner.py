@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from fasthebb.kernels import at_least_float32
 from fasthebb.plasticity.selection import Layer
 from fasthebb.rules import Rule, Sums
 from fasthebb.synapses import Synapse, synapse_of
@@ -87,10 +88,7 @@ class Learner:
         self.uses += 1
 
     def _add(self, sums: Sums) -> None:
-        values = {
-            name: value.to(torch.promote_types(value.dtype, torch.float32)) if isinstance(value, Tensor) else value
-            for name, value in sums.items()
-        }
+        values = {name: at_least_float32(value) if isinstance(value, Tensor) else value for name, value in sums.items()}
         self.sums = Sums(**values) if self.sums is None else self.sums + Sums(**values)
 
     def check_version(self) -> None:

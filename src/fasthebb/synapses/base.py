@@ -73,7 +73,7 @@ class Synapse(ABC):
 
     @abstractmethod
     def correlate_residual(self, y: Tensor, x: Tensor) -> Tensor:
-        """``Y'X - tril(Y'Y) W``, like the weight, for ``y`` ``(g, N, o)``."""
+        """``Y'X - tril(Y'Y) W``, like the weight, for ``y`` ``(g, N, o)``; subtracted at least in float32."""
 
     @abstractmethod
     def window_norms(self, x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fasthebb.kernels import (
+    at_least_float32,
     box_sum,
     convolution_correlation,
     correlate_residual,
@@ -80,8 +81,18 @@ class ConvolutionSynapse(Synapse):
 
     def correlate(self, q: Tensor, x: Tensor) -> Tensor:
         """See `Synapse`."""
-        if self._single(x):
-            return self.from_rows(q.mT @ self.patches(x))
+        return self.correlate_by_matrix(q, x) if self.prefers_matrix(x) else self.correlate_by_kernel(q, x)
+
+    def prefers_matrix(self, x: Tensor) -> bool:
+        """Whether patches are no larger than the input, so that they may be had as a matrix: single positions."""
+        return all(size == 1 for size in self._positions(x))
+
+    def correlate_by_matrix(self, q: Tensor, x: Tensor) -> Tensor:
+        """`correlate` by unfolded patches."""
+        return self.from_rows(q.mT @ self.patches(x))
+
+    def correlate_by_kernel(self, q: Tensor, x: Tensor) -> Tensor:
+        """`correlate` by the weight-gradient kernel."""
         if q.shape[1] == 0:
             return torch.zeros_like(self.weight, dtype=q.dtype)
         return convolution_correlation(
@@ -90,9 +101,9 @@ class ConvolutionSynapse(Synapse):
 
     def correlate_residual(self, y: Tensor, x: Tensor) -> Tensor:
         """See `Synapse`."""
-        if self._single(x):
+        if self.prefers_matrix(x):
             return self.from_rows(correlate_residual(y, self.patches(x), self.rows().to(y.dtype)))
-        return self.correlate(y, x) - self.reconstruct_lower(y)
+        return at_least_float32(self.correlate_by_kernel(y, x)) - self.reconstruct_lower(y)
 
     def window_norms(self, x: Tensor) -> Tensor:
         """See `Synapse`."""
@@ -119,10 +130,6 @@ class ConvolutionSynapse(Synapse):
             for size, p, span, s in zip(x.shape[2:], self.padding, self._spans(), self.stride, strict=True)
         )
 
-    def _single(self, x: Tensor) -> bool:
-        """Whether the output is a single position."""
-        return all(size == 1 for size in self._positions(x))
-
     def _as_output(self, q: Tensor, x: Tensor) -> Tensor:
         """``(g, N, o)`` as the layer's own output, ``(B, O, *out)``, without a copy (channels_last)."""
         return q.transpose(0, 1).reshape(x.shape[0], *self._positions(x), q.shape[0] * q.shape[2]).movedim(-1, 1)
@@ -130,5 +137,5 @@ class ConvolutionSynapse(Synapse):
 
 def group_energy(x: Tensor, groups: int) -> Tensor:
     """Sum of squares over the channels of each group, ``(B, g, *in)``, at least in float32."""
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    return x.to(dtype).square().reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]).sum(2)
+    energy = at_least_float32(x).square()
+    return energy.reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]).sum(2)

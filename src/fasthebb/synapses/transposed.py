@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fasthebb.kernels import spread_sum, transposed_correlation
+from fasthebb.kernels import at_least_float32, spread_sum, transposed_correlation
 from fasthebb.synapses.base import Synapse
 from fasthebb.synapses.convolution import group_energy
 
@@ -89,7 +89,7 @@ class TransposedConvolutionSynapse(Synapse):
 
     def correlate_residual(self, y: Tensor, x: Tensor) -> Tensor:
         """See `Synapse`."""
-        return self.correlate(y, x) - self.reconstruct_lower(y)
+        return at_least_float32(self.correlate(y, x)) - self.reconstruct_lower(y)
 
     def window_norms(self, x: Tensor) -> Tensor:
         """See `Synapse`: of all inputs that reach an output."""

@@ -82,3 +82,7 @@ class SWTA(swta.SWTA):
     def delta(self, sums: Sums, synapse: Synapse) -> Tensor:
         """``dW``, like the weight."""
         return sums.update / sums.share.clamp_min(torch.finfo(sums.share.dtype).tiny)
+
+    def gradient(self, sums: Sums, synapse: Synapse, scale: float) -> Tensor:
+        """``scale dW``."""
+        return self.delta(sums, synapse).mul_(scale)

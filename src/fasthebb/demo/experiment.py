@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from fasthebb.data import Batches, ImageData, ImageSet, Preprocessing, labelled_subset, load_images
 from fasthebb.demo.recipes import BATCH_SIZE, HIDDEN, IMAGE_SIZE, RECIPES, WIDTH, Recipe
-from fasthebb.demo.report import Report, accuracy_table, write_report
+from fasthebb.demo.report import Cell, Report, accuracy_table, write_report
 from fasthebb.evaluation import classification_scores, predict_logits
 from fasthebb.models import CNN6, cnn6
 from fasthebb.runs import RunFolder
@@ -37,25 +37,6 @@ class DemoOptions:
     """
 
     seeds: int = 10
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One recipe with one seed: accuracy for each number of labels, and seconds of both phases.
-
-    Attributes:
-        recipe: name of the recipe.
-        seed: of weights, order and draw of labels.
-        top1: per cent of the test images, by labels a class.
-        pretrain_seconds: of the pre-training, batch norm included.
-        finetune_seconds: of all fine-tunings together.
-    """
-
-    recipe: str
-    seed: int
-    top1: dict[int, float]
-    pretrain_seconds: float
-    finetune_seconds: float
 
 
 def demo(options: DemoOptions, out: str | Path, *, progress: bool = True) -> dict[str, Any]:

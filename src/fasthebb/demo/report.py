@@ -19,11 +19,28 @@ from fasthebb.runs import RunFolder
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fasthebb.demo.experiment import Cell
-
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse;margin:1rem 0}th,td{padding:.3rem .9rem;border-bottom:1px solid #ccc;text-align:right}
 th:first-child,td:first-child{text-align:left}img{max-width:100%}.lead{font-size:1.2rem}"""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One recipe with one seed: accuracy for each number of labels, and seconds of both phases.
+
+    Attributes:
+        recipe: name of the recipe.
+        seed: of weights, order and draw of labels.
+        top1: per cent of the test images, by labels a class.
+        pretrain_seconds: of the pre-training, batch norm included.
+        finetune_seconds: of all fine-tunings together.
+    """
+
+    recipe: str
+    seed: int
+    top1: dict[int, float]
+    pretrain_seconds: float
+    finetune_seconds: float
 
 
 @dataclass(frozen=True)
@@ -39,7 +56,7 @@ class Report:
     """
 
     recipes: Sequence[Recipe]
-    cells: "Sequence[Cell]"
+    cells: Sequence[Cell]
     labels: Sequence[int]
     filters: dict[str, Tensor]
     sizes: str
@@ -89,10 +106,10 @@ class Report:
 
 def accuracy_table(report: Report) -> Table:
     """The table for a terminal."""
-    table = Table(
-        "labels a class", *(str(amount) for amount in report.labels), "pre-train", "fine-tune", box=SIMPLE_HEAD
-    )
-    table.columns[0].no_wrap = True
+    columns = ["labels a class", *(str(amount) for amount in report.labels), "pre-train", "fine-tune"]
+    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
+    for column in table.columns:
+        column.no_wrap = True
     for row in report.rows():
         table.add_row(row["recipe"], *_accuracies(row), *_seconds(row))
     return table

@@ -34,20 +34,7 @@ def convolution_correlation(
         # channels_last images of few channels (uxlfoundation/oneDNN#6035): wrong gradients, a corrupted heap.
         x = x[(slice(None), slice(None), *(slice(None, None, step) for step in stride))]
         stride = [1] * len(stride)
-    gradient: Tensor = torch.ops.aten.convolution_backward(
-        q,
-        x,
-        weight.to(q.dtype),
-        None,
-        list(stride),
-        list(padding),
-        list(dilation),
-        False,
-        [0] * len(stride),
-        groups,
-        [False, True, False],
-    )[1]
-    return gradient
+    return _weight_gradient(q, x, weight, stride, padding, dilation, None, groups)
 
 
 def transposed_correlation(
@@ -84,6 +71,20 @@ def transposed_correlation(
             )
         ]
         stride, output_padding = [1] * len(stride), [0] * len(stride)
+    return _weight_gradient(q, x, weight, stride, padding, dilation, output_padding, groups)
+
+
+def _weight_gradient(
+    q: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    output_padding: Sequence[int] | None,
+    groups: int,
+) -> Tensor:
+    """Of a transposed convolution if there is an ``output_padding``."""
     gradient: Tensor = torch.ops.aten.convolution_backward(
         q,
         x,
@@ -92,8 +93,8 @@ def transposed_correlation(
         list(stride),
         list(padding),
         list(dilation),
-        True,
-        list(output_padding),
+        output_padding is not None,
+        [0] * len(stride) if output_padding is None else list(output_padding),
         groups,
         [False, True, False],
     )[1]

@@ -218,15 +218,16 @@ class Plasticity:
             if reduced is None:
                 continue
             sums, processes = reduced
-            delta, state = learner.delta(sums), learner.advance(sums)
+            state = learner.advance(sums)
+            gradient = learner.gradient(sums, -self._local_scale)
             if processes is not None:  # nobody saw this layer: whatever its rule makes of no samples is not an update
                 seen_by.append(processes)
-                delta = torch.where(processes > 0, delta, 0)
+                gradient = torch.where(processes > 0, gradient, 0)
                 state = {name: torch.where(processes > 0, new, learner.state[name]) for name, new in state.items()}
             learner.state = state
-            finite = delta.sum(dtype=torch.promote_types(delta.dtype, torch.float32)).isfinite()
+            finite = gradient.sum(dtype=torch.promote_types(gradient.dtype, torch.float32)).isfinite()
             learner.nonfinite = ~finite if learner.nonfinite is None else learner.nonfinite | ~finite
-            _add_to_grad(learner.weight, delta, -self._local_scale, replace=learner.rule.uses_gradient)
+            _add_to_grad(learner.weight, gradient, replace=learner.rule.uses_gradient)
             learner.clear()
         # Only a process that saw nothing itself waits for the device: were all of them like this, all of them raise.
         if idle and not any(bool(processes > 0) for processes in seen_by):
@@ -416,12 +417,11 @@ class Plasticity:
             warnings.warn(f"these layers learn nothing, as nothing calls them: {listed}", UserWarning, stacklevel=3)
 
 
-def _add_to_grad(weight: nn.Parameter, delta: Tensor, scale: float, replace: bool) -> None:
-    """Add ``scale * delta`` to ``weight.grad``, in the strides and dtype of the weight."""
+def _add_to_grad(weight: nn.Parameter, gradient: Tensor, replace: bool) -> None:
+    """Add ``gradient`` to ``weight.grad``, in the strides and dtype of the weight."""
     if weight.grad is not None and not replace:
-        weight.grad.add_(delta, alpha=scale)
+        weight.grad.add_(gradient)
         return
-    gradient = delta.mul_(scale)  # in place: it is the rule's to give away
     if gradient.dtype != weight.dtype or gradient.stride() != weight.stride():
         gradient = torch.empty_like(weight).copy_(gradient)
     weight.grad = gradient

@@ -114,6 +114,13 @@ class Learner:
 
     def delta(self, sums: Sums) -> Tensor:
         """``dW`` of these sums, like the weight."""
+        return self.rule.delta(sums, self._updating())
+
+    def gradient(self, sums: Sums, scale: float) -> Tensor:
+        """``scale dW``; the sums are used up."""
+        return self.rule.gradient(sums, self._updating(), scale)
+
+    def _updating(self) -> Synapse:
         synapse = self.synapse()
         if self.rule.uses_gradient:
             if self.weight.grad is None:
@@ -122,7 +129,7 @@ class Learner:
                     "call loss.backward() before plasticity.write_grad()"
                 )
             synapse.gradient = self.weight.grad
-        return self.rule.delta(sums, synapse)
+        return synapse
 
     def advance(self, sums: Sums) -> dict[str, Tensor]:
         """The rule's state after these sums."""

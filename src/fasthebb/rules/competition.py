@@ -1,6 +1,6 @@
 """What rules have in common whose neurons compete for each sample."""
 
-from abc import abstractmethod
+from math import sqrt
 from typing import ClassVar
 
 import torch
@@ -11,11 +11,17 @@ from fasthebb.rules.teacher import open_neurons, require_classes
 from fasthebb.synapses import Synapse
 
 
-def similarity(s: Tensor, patch_norms: Tensor, weight_norms: Tensor) -> Tensor:
-    """``((1 + cos(x, w)) / 2)^2`` from the products ``s``, at least in float32; 1/4 where either vector is zero."""
-    scale = patch_norms * weight_norms
-    cosine = s.to(scale.dtype) / scale.clamp_min(torch.finfo(scale.dtype).tiny)
-    return ((1 + cosine) / 2).square()
+def similarity(s: Tensor, patch_norms: Tensor, weight_norms: Tensor, scale: float = 1.0) -> Tensor:
+    """``scale ((1 + cos(x, w)) / 2)^2`` from the products ``s``, at least in float32.
+
+    Zero vectors have the cosine 0. Responses are large: constants are folded into the norms, so that these are the only
+    three passes.
+    """
+    half = sqrt(scale) / 2
+    tiny = torch.finfo(patch_norms.dtype).tiny
+    similar = s * patch_norms.clamp_min(tiny).reciprocal()
+    similar = torch.addcmul(similar.new_full((), half), similar, weight_norms.clamp_min(tiny).reciprocal() * half)
+    return similar.square_()
 
 
 def divided_by_peak(update: Tensor, synapse: Synapse) -> Tensor:
@@ -52,9 +58,14 @@ class CompetitiveRule(Rule):
         """Whether labels are needed."""
         return self.classes is not None
 
-    @abstractmethod
+    @property
+    def sharpness(self) -> float:
+        """What similarities are multiplied with before they become `scores`."""
+        return 1.0
+
     def scores(self, alike: Tensor) -> Tensor:
-        """By what neurons compete, from their similarity to the sample, ``(g, N, o)``: the higher the better."""
+        """By what neurons compete, from ``sharpness`` times their similarity ``(g, N, o)``: the higher the better."""
+        return alike
 
     def shares(self, scores: Tensor) -> Tensor:
         """R, ``(g, N, o)``: by default the softmax over neurons."""
@@ -62,7 +73,8 @@ class CompetitiveRule(Rule):
 
     def response(self, synapse: Synapse, x: Tensor, s: Tensor) -> Tensor:
         """Each neuron's share R of each sample, ``(g, N, o)``."""
-        scores = self.scores(similarity(s, synapse.window_norms(x), synapse.weight_norms()[:, None]))
+        alike = similarity(s, synapse.window_norms(x), synapse.weight_norms()[:, None], self.sharpness)
+        scores = self.scores(alike)
         if self.classes is None:
             return self.shares(scores)
         chosen = open_neurons(synapse, self.classes)
@@ -80,5 +92,10 @@ class CompetitiveRule(Rule):
 
     def delta(self, sums: Sums, synapse: Synapse) -> Tensor:
         """``dW``, like the weight."""
-        pulled = sums.correlation - sums.mass * synapse.weight
-        return pulled / sums.share.clamp_min(torch.finfo(sums.share.dtype).tiny)
+        pulled = torch.addcmul(sums.correlation, sums.mass, synapse.weight, value=-1)
+        return pulled.div_(sums.share.clamp_min(torch.finfo(sums.share.dtype).tiny))
+
+    def gradient(self, sums: Sums, synapse: Synapse, scale: float) -> Tensor:
+        """See `Rule`: two passes, in place."""
+        factor = sums.share.clamp_min(torch.finfo(sums.share.dtype).tiny).reciprocal() * scale
+        return sums.correlation.addcmul_(sums.mass, synapse.weight, value=-1).mul_(factor)

@@ -96,13 +96,21 @@ class HPCA(Rule):
 
     def delta(self, sums: Sums, synapse: Synapse) -> Tensor:
         """``dW``, like the weight."""
+        return sums.update * self._factor(sums, synapse)
+
+    def gradient(self, sums: Sums, synapse: Synapse, scale: float) -> Tensor:
+        """See `Rule`: one pass, in place."""
+        return sums.update.mul_(self._factor(sums, synapse) * scale)
+
+    def _factor(self, sums: Sums, synapse: Synapse) -> Tensor | float:
+        """``1 / N`` over the step scale, a number or one a neuron."""
         scale = sqrt(synapse.fan_in) if self.step_scale == "fan_in" else 1.0
         if self.max_lr is None:
-            return sums.update / (sums.count * scale)
+            return 1 / (sums.count * scale)
         # |Y'Y v| / N is lambda to within one step of power iteration, as v has unit norm.
         steepest = torch.linalg.vector_norm(sums.power, dim=-1, keepdim=True) / sums.count  # (g, 1)
         divisor = torch.clamp(2 * self.max_lr * steepest, min=scale) * sums.count
-        return sums.update / synapse.per_neuron(divisor.expand(-1, synapse.neurons))
+        return synapse.per_neuron(divisor.reciprocal().expand(-1, synapse.neurons))
 
     def initial_state(self, synapse: Synapse) -> dict[str, Tensor]:
         """The direction v of the power iteration: uniform, which no nonnegative ``Y'Y`` is blind to."""

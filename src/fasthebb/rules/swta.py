@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from math import isfinite
 
-from torch import Tensor
-
 from fasthebb.rules.competition import CompetitiveRule
 
 
@@ -44,6 +42,7 @@ class SWTA(CompetitiveRule):
         if not (self.temperature > 0 and isfinite(self.temperature)):
             raise ValueError(f"SWTA temperature: found {self.temperature}, expected a positive number such as 0.02")
 
-    def scores(self, alike: Tensor) -> Tensor:
-        """Similarity over temperature."""
-        return alike / self.temperature
+    @property
+    def sharpness(self) -> float:
+        """``1 / T``."""
+        return 1 / self.temperature

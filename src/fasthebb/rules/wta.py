@@ -47,10 +47,6 @@ class WTA(CompetitiveRule):
         if self.k < 1:
             raise ValueError(f"WTA k: found {self.k}, expected at least one winner")
 
-    def scores(self, alike: Tensor) -> Tensor:
-        """The similarity itself."""
-        return alike
-
     def shares(self, scores: Tensor) -> Tensor:
         """One for the k highest, zero for the others."""
         winners = scores.topk(self.k, dim=-1).indices

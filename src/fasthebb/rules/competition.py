@@ -14,14 +14,14 @@ from fasthebb.synapses import Synapse
 def similarity(s: Tensor, patch_norms: Tensor, weight_norms: Tensor, scale: float = 1.0) -> Tensor:
     """``scale ((1 + cos(x, w)) / 2)^2`` from the products ``s``, at least in float32.
 
-    Zero vectors have the cosine 0. Responses are large: constants are folded into the norms, so that these are the only
-    three passes.
+    Zero vectors have the cosine 0. Responses are large: constants are folded into the norms, and all but the first of
+    the three passes are in place.
     """
     half = sqrt(scale) / 2
     tiny = torch.finfo(patch_norms.dtype).tiny
     similar = s * patch_norms.clamp_min(tiny).reciprocal()
-    similar = torch.addcmul(similar.new_full((), half), similar, weight_norms.clamp_min(tiny).reciprocal() * half)
-    return similar.square_()
+    per_neuron = weight_norms.clamp_min(tiny).reciprocal() * half
+    return torch.addcmul(similar.new_full((), half), similar, per_neuron, out=similar).square_()
 
 
 def divided_by_peak(update: Tensor, synapse: Synapse) -> Tensor:
@@ -83,12 +83,9 @@ class CompetitiveRule(Rule):
     def sums(self, synapse: Synapse, x: Tensor, s: Tensor) -> Sums:
         """``(R*R)'X``, ``(R*R)'1`` and ``R'1``."""
         shares = self.response(synapse, x, s)
-        squares = shares.square()
-        return Sums(
-            correlation=synapse.correlate(squares.to(s.dtype), x),
-            mass=synapse.mass(squares),
-            share=synapse.mass(shares),
-        )
+        share = synapse.mass(shares)
+        squares = shares.square_()
+        return Sums(correlation=synapse.correlate(squares.to(s.dtype), x), mass=synapse.mass(squares), share=share)
 
     def delta(self, sums: Sums, synapse: Synapse) -> Tensor:
         """``dW``, like the weight."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import fasthebb
-from fasthebb import HPCA, SWTA
+from fasthebb import HPCA, ICA, SWTA, WTA, Hebb, KrotovHopfield, Oja, PolynomialWTA, SoftHebb
 
 pytestmark = [
     pytest.mark.usefixtures("fresh_compiler"),
@@ -37,13 +37,37 @@ def learned(model: nn.Sequential, images: Tensor, rule: fasthebb.Rule, compiled:
         return {**model.state_dict(), **plasticity.state_dict(), "out": forward(images)}
 
 
-@pytest.mark.parametrize("rule", [HPCA(max_lr=0.1), SWTA()], ids=str)
+@pytest.mark.parametrize(
+    "rule",
+    [
+        HPCA(max_lr=0.1),
+        SWTA(),
+        WTA(k=2),
+        PolynomialWTA(),
+        Hebb(),
+        Oja(),
+        KrotovHopfield(),
+        SoftHebb(initial_scale=None),
+        ICA(hierarchical=True, normalised=True),
+    ],
+    ids=str,
+)
 def test_compiled_forward_and_write_grad_give_the_weights_of_eager(
     network: nn.Sequential, images: Tensor, rule: fasthebb.Rule
 ) -> None:
     expected = learned(network, images, rule, None)
     actual = learned(network, images, rule, {"backend": "aot_eager"})
     torch.testing.assert_close(actual, expected)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_every_kind_of_convolution_compiles(dims: int, rule: Any) -> None:
+    down, up = getattr(nn, f"Conv{dims}d"), getattr(nn, f"ConvTranspose{dims}d")
+    model = nn.Sequential(down(2, 4, 3, padding=1, groups=2), nn.ReLU(), up(4, 3, 3, stride=2, output_padding=1))
+    images = torch.randn(6, 2, *[4] * dims)
+    torch.testing.assert_close(
+        learned(model, images, rule, {"backend": "aot_eager"}), learned(model, images, rule, None)
+    )
 
 
 def test_one_compiled_function_may_hold_the_whole_step(network: nn.Sequential, images: Tensor, rule: Any) -> None:

@@ -92,6 +92,25 @@ def test_a_subclass_learns_if_it_computes_what_its_parent_does() -> None:
     assert list(learning(nn.Sequential(Renamed(3, 2)), HPCA())) == ["0"]
 
 
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+def test_a_lazy_layer_learns_once_it_has_a_weight() -> None:
+    model = nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten(), nn.LazyLinear(2))
+    model(torch.randn(2, 3, 5, 5))
+    assert list(learning(model, HPCA())) == ["0", "2"]
+
+
+def test_the_size_of_a_transposed_output_may_be_asked_for_at_each_call(rule: fasthebb.Rule) -> None:
+    layer, x = nn.ConvTranspose2d(3, 4, 3, stride=2).double(), torch.randn(2, 3, 4, 4).double()
+    fixed = nn.ConvTranspose2d(3, 4, 3, stride=2, output_padding=1).double()
+    fixed.load_state_dict(layer.state_dict())
+    found = []
+    for one, kwargs in ((layer, {"output_size": (10, 10)}), (fixed, {})):
+        plasticity = fasthebb.attach(one, rule)
+        one(x, **kwargs)
+        found.append(plasticity.deltas()[""])
+    torch.testing.assert_close(*found)
+
+
 def replaced_forward() -> nn.Module:
     layer = nn.Linear(2, 2)
     layer.forward = lambda input: input  # type: ignore[method-assign]

@@ -10,8 +10,8 @@ from fasthebb.plasticity.selection import Layer
 from fasthebb.rules import Rule, Sums
 from fasthebb.synapses import Synapse, synapse_of
 
-CHUNK_ELEMENTS = 2**24
-"""Outputs worked on at once, so that a rule's own tensors stay small beside a large layer's."""
+CHUNK_ELEMENTS = 2**21
+"""Outputs worked on at once: a rule's own tensors stay small beside a large layer's, and near the processor's cache."""
 
 UNIT_NORM_EPS = 1e-12
 """Norms below this count as this, where a layer hands on ``x.w / |w|``."""
@@ -77,7 +77,8 @@ class Learner:
             )
         # float16 overflows in sums over positions; everything else is multiplied in the dtype of the output.
         dtype = torch.float32 if output.dtype == torch.float16 else output.dtype
-        step = max(1, CHUNK_ELEMENTS // (output.numel() // images))
+        # Each chunk gives an update as large as the weight, which should not be what takes the time.
+        step = max(1, max(CHUNK_ELEMENTS, self.weight.numel()) // (output.numel() // images))
         for start in range(0, images, step):
             part = slice(start, start + step)
             seen = synapse.receive(x[part].to(dtype))

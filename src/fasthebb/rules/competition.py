@@ -15,13 +15,13 @@ def similarity(s: Tensor, patch_norms: Tensor, weight_norms: Tensor, scale: floa
     """``scale ((1 + cos(x, w)) / 2)^2`` from the products ``s``, at least in float32.
 
     Zero vectors have the cosine 0. Responses are large: constants are folded into the norms, and all but the first of
-    the three passes are in place.
+    the passes are in place.
     """
     half = sqrt(scale) / 2
     tiny = torch.finfo(patch_norms.dtype).tiny
     similar = s * patch_norms.clamp_min(tiny).reciprocal()
     per_neuron = weight_norms.clamp_min(tiny).reciprocal() * half
-    return torch.addcmul(similar.new_full((), half), similar, per_neuron, out=similar).square_()
+    return similar.mul_(per_neuron).add_(half).square_()
 
 
 def divided_by_peak(update: Tensor, synapse: Synapse) -> Tensor:

@@ -35,8 +35,8 @@ COMMANDS: dict[str, tuple[type, Callable[..., Any], bool, str]] = {
     "pretrain": (runs.PretrainOptions, runs.pretrain, True, "let hidden layers learn from unlabelled images"),
     "finetune": (runs.FinetuneOptions, runs.finetune, True, "train a classifier on the labelled ones"),
     "evaluate": (runs.EvaluateOptions, runs.evaluate, False, "score a classifier on labelled images"),
-    "benchmark": (BenchmarkOptions, benchmark, False, "how fast a step is, against the floor and backprop"),
     "predict": (runs.PredictOptions, runs.predict, False, "the class of new images, as a table"),
+    "benchmark": (BenchmarkOptions, benchmark, False, "how fast a step is, against the floor and backprop"),
 }
 """Options, function, whether it needs ``--out``, and what it does."""
 

@@ -137,10 +137,11 @@ def pretrained_features(recipe: Recipe, seed: int, data: ImageData, preprocessin
     torch.manual_seed(seed)
     model = _network(recipe, data)
     rule = recipe.rule if recipe.layers is None else dict.fromkeys(recipe.layers, recipe.rule)
-    warnings.simplefilter("ignore", ReadoutWarning)  # what idle neurons cost is what the table shows
     module = HebbianPretraining(model, rule, lr=recipe.pretrain_lr, epochs=recipe.pretrain_epochs, seed=seed)
     batches = Batches(data.unlabelled, preprocessing, batch_size=BATCH_SIZE, shuffle=True, seed=seed)
-    fit(make_trainer(epochs=module.total_epochs, out=None, progress=False), module, batches)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ReadoutWarning)  # what idle neurons cost is what the table shows
+        fit(make_trainer(epochs=module.total_epochs, out=None, progress=False), module, batches)
     module.plasticity.detach()
     reestimate_batch_norm(model.features, batches)
     return dict(model.features.state_dict())

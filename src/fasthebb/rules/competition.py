@@ -11,7 +11,7 @@ from fasthebb.rules.teacher import open_neurons, require_classes
 from fasthebb.synapses import Synapse
 
 
-def similarity(s: Tensor, patch_norms: Tensor, weight_norms: Tensor, scale: float = 1.0) -> Tensor:
+def similarity(s: Tensor, patch_norms: Tensor, weight_norms: Tensor, scale: float) -> Tensor:
     """``scale ((1 + cos(x, w)) / 2)^2`` from the products ``s``, at least in float32.
 
     Zero vectors have the cosine 0. Responses are large: constants are folded into the norms, and all but the first of

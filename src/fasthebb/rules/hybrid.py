@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import isfinite
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -40,7 +41,7 @@ class Hybrid(Rule):
     local: float = 1.0
     backprop: float = 1.0
 
-    uses_gradient = True
+    uses_gradient: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.rule.uses_gradient:

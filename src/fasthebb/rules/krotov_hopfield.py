@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from math import isfinite
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -41,8 +40,6 @@ class KrotovHopfield(Rule):
 
     k: int = 2
     push: float = 0.4
-
-    competitive: ClassVar[bool] = False  # its responses are no shares
 
     def __post_init__(self) -> None:
         if self.k < 2:

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from fasthebb.rules.hpca import Activation, activate, require_activation
-from fasthebb.rules.rule import Rule, Sums
+from fasthebb.rules.hebb import Hebb
+from fasthebb.rules.rule import Sums
 from fasthebb.synapses import Synapse
 
 
 @dataclass(frozen=True)
-class Oja(Rule):
+class Oja(Hebb):
     """Oja's rule: Hebbian growth with a decay that keeps each neuron's weights at unit norm.
 
     For one sample ``dw_i = y_i (x - y_i w_i)``, ``y = f(x W')``, averaged over the N samples:
@@ -34,15 +34,6 @@ class Oja(Rule):
     >>> plasticity.deltas()[""]
     tensor([[0., 6.]])
     """
-
-    activation: Activation = "identity"
-
-    def __post_init__(self) -> None:
-        require_activation(self, self.activation)
-
-    def response(self, synapse: Synapse, x: Tensor, s: Tensor) -> Tensor:
-        """``Y = f(S)``, ``(g, N, o)``."""
-        return activate(s, self.activation)
 
     def sums(self, synapse: Synapse, x: Tensor, s: Tensor) -> Sums:
         """``Y'X``, ``(Y*Y)'1`` and N."""

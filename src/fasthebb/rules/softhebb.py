@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from math import isfinite, sqrt
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -42,8 +41,6 @@ class SoftHebb(Rule):
 
     inverse_temperature: float = 1.0
     initial_scale: float | None = 25.0
-
-    competitive: ClassVar[bool] = False  # its responses are no shares, as losers answer with a minus
 
     def __post_init__(self) -> None:
         for name in ("inverse_temperature", "initial_scale"):

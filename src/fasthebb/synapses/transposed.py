@@ -84,8 +84,11 @@ class TransposedConvolutionSynapse(Synapse):
 
     def gram(self, y: Tensor, s: Tensor) -> Tensor:
         """See `Synapse`: of each kernel offset, ``(g * offsets, o, o)``; one by one, so that nothing large is made."""
-        pairs = zip(self._met(y), self._met(s), strict=True)
-        return torch.stack([left.mT @ right for left, right in pairs], dim=1).flatten(0, 1)
+        if s is y:
+            products = [met.mT @ met for met in self._met(y)]
+        else:
+            products = [left.mT @ right for left, right in zip(self._met(y), self._met(s), strict=True)]
+        return torch.stack(products, dim=1).flatten(0, 1)
 
     def correlate_residual(self, y: Tensor, x: Tensor) -> Tensor:
         """See `Synapse`."""

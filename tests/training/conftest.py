@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fasthebb.models import CNN6, cnn6
+from fasthebb.models import Network, cnn6
 
 
 class RandomLoader:
@@ -45,8 +45,8 @@ def make_loader() -> type[RandomLoader]:
 
 
 @pytest.fixture
-def make_model() -> Callable[..., CNN6]:
-    def build(**kwargs: Any) -> CNN6:
+def make_model() -> Callable[..., Network]:
+    def build(**kwargs: Any) -> Network:
         torch.manual_seed(1)
         return cnn6(**{"classes": 3, "channels": 1, "image_size": 24, "width": 0.1, "hidden": 32, **kwargs})
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import fasthebb
-from fasthebb.models import CNN6
+from fasthebb.models import Network
 from fasthebb.training import reestimate_batch_norm
 from fasthebb.training.batch_norm import fixed_batch_norms
 
@@ -23,7 +23,7 @@ def test_statistics_are_those_of_all_images_whatever_the_batches() -> None:
     torch.testing.assert_close(norm.running_var, within)
 
 
-def test_everything_else_is_as_before(make_model: Callable[..., CNN6], loader: Any) -> None:
+def test_everything_else_is_as_before(make_model: Callable[..., Network], loader: Any) -> None:
     model = make_model()
     plasticity = fasthebb.attach(model.features, fasthebb.HPCA())
     model.features.norm2.eval()
@@ -40,7 +40,7 @@ def test_everything_else_is_as_before(make_model: Callable[..., CNN6], loader: A
         plasticity.write_grad()  # nothing was learned from
 
 
-def test_the_pass_does_not_depend_on_the_statistics_before(make_model: Callable[..., CNN6], loader: Any) -> None:
+def test_the_pass_does_not_depend_on_the_statistics_before(make_model: Callable[..., Network], loader: Any) -> None:
     model = make_model()
     results = []
     for scale in (1.0, 50.0):

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 import fasthebb
 from fasthebb.evaluation import classification_scores, predict_logits
-from fasthebb.models import CNN6
+from fasthebb.models import Network
 from fasthebb.training import Classifier, fit, last_checkpoint, make_trainer
 
-Model = Callable[..., CNN6]
+Model = Callable[..., Network]
 
 
 def state(module: nn.Module) -> dict[str, Tensor]:

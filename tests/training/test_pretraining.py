@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 import fasthebb
-from fasthebb.models import CNN6
+from fasthebb.models import Network
 from fasthebb.training import HebbianPretraining, ReadoutWarning, fit, last_checkpoint, make_trainer
 
-Model = Callable[..., CNN6]
+Model = Callable[..., Network]
 LAYERS = ["conv1", "conv2", "conv3", "conv4", "dense5"]
 
 pytestmark = pytest.mark.filterwarnings("ignore::fasthebb.training.ReadoutWarning")

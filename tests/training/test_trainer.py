@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import torch
 
-from fasthebb.models import CNN6
+from fasthebb.models import Network
 from fasthebb.training import Classifier, fit, last_checkpoint, make_trainer
 from fasthebb.training.checkpoints import AtomicCheckpointIO
 from fasthebb.training.metrics_file import MetricsFile
 
-Model = Callable[..., CNN6]
+Model = Callable[..., Network]
 
 
 def test_run_folder_holds_metrics_and_one_checkpoint(make_model: Model, loader: Any, tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fasthebb.models import CNN6
+from fasthebb.models import Network
 from fasthebb.training import WeightsError, load_into, load_weights, save_weights
 
 
-def test_what_is_saved_comes_back(make_model: Callable[..., CNN6], tmp_path: Path) -> None:
+def test_what_is_saved_comes_back(make_model: Callable[..., Network], tmp_path: Path) -> None:
     model, path = make_model().to(memory_format=torch.channels_last), tmp_path / "new" / "w.safetensors"
     save_weights(path, model.state_dict(), {"model": "cnn6", "mean": "[0.5]"})
     tensors, metadata = load_weights(path)
@@ -61,7 +61,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert [file.name for file in tmp_path.iterdir()] == ["w.safetensors"]
 
 
-def test_only_the_strict_prefixes_are_loaded(make_model: Callable[..., CNN6]) -> None:
+def test_only_the_strict_prefixes_are_loaded(make_model: Callable[..., Network]) -> None:
     source, target = make_model(), make_model(classes=5)
     with torch.no_grad():
         for tensor in source.state_dict().values():
@@ -84,7 +84,7 @@ def test_only_the_strict_prefixes_are_loaded(make_model: Callable[..., CNN6]) ->
     ],
 )
 def test_weights_of_another_network_are_refused_before_anything_changes(
-    make_model: Callable[..., CNN6], kwargs: dict[str, int], message: str
+    make_model: Callable[..., Network], kwargs: dict[str, int], message: str
 ) -> None:
     target = make_model(**kwargs)
     before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
@@ -95,7 +95,7 @@ def test_weights_of_another_network_are_refused_before_anything_changes(
     assert all(torch.equal(before[name], tensor) for name, tensor in target.state_dict().items())
 
 
-def test_superfluous_and_non_finite_tensors_are_refused(make_model: Callable[..., CNN6]) -> None:
+def test_superfluous_and_non_finite_tensors_are_refused(make_model: Callable[..., Network]) -> None:
     model = make_model()
     with pytest.raises(WeightsError, match="the network has no such tensor"):
         load_into(model, {**model.state_dict(), "features.conv9.weight": torch.zeros(1)})

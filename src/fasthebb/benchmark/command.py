@@ -34,7 +34,7 @@ class BenchmarkOptions:
         model: a network of fasthebb, torchvision or timm.
         rules: which rules.
         batch_size: images a step.
-        image_size: height and width in pixels; 32 for a network of fasthebb and 224 for the others if left out.
+        image_size: height and width in pixels; the network's own if left out, 224 for those from elsewhere.
         dtype: of the products; weights stay float32.
         device: "cpu", "cuda", ...; chosen if left out.
         repeats: rounds; in each, every step runs once.

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
-from fasthebb.models import MODELS, build_model
+from fasthebb.models import MODELS, build_model, usual
 
 
 @dataclass
@@ -32,7 +32,7 @@ def subject(name: str, batch_size: int, image_size: int | None, device: torch.de
     Args:
         name: as ``fasthebb pretrain --model``, or a name that torchvision or timm knows.
         batch_size: number of images.
-        image_size: height and width; if left out, 32 for a network of fasthebb and 224 for the others.
+        image_size: height and width; if left out, the network's own, 224 for those from elsewhere.
         device: where it runs.
 
     Raises:
@@ -41,7 +41,7 @@ def subject(name: str, batch_size: int, image_size: int | None, device: torch.de
     >>> subject("cnn6", 2, None, torch.device("cpu")).images.shape
     torch.Size([2, 3, 32, 32])
     """
-    size = image_size or (32 if name in MODELS else 224)
+    size = image_size or (usual(name, "image_size") if name in MODELS else 224)
     torch.manual_seed(0)
     if name in MODELS:
         model: nn.Module = build_model(name, classes=10, channels=3, image_size=size)

@@ -31,6 +31,7 @@ def load_images(
     labels: str | None = None,
     group: str | None = None,
     image_size: int | None = None,
+    default_size: int = DEFAULT_IMAGE_SIZE,
     channels: int | None = None,
     seed: int = 0,
     strict: bool = False,
@@ -50,7 +51,8 @@ def load_images(
         label_file: CSV with file, label and optionally split and a group; its labels replace those of the data.
         labels: how many labels to use, see ``labelled_subset``; all if left out.
         group: column of the label file or table that says which images belong together; "group" if left out and there.
-        image_size: side in pixels; 32 if left out.
+        image_size: side in pixels; ``default_size`` if left out, which is then noted.
+        default_size: side in pixels that the network takes.
         channels: 1 if left out and all images are grey, otherwise 3, or the number that deeper images have.
         seed: chooses the labelled subset.
         strict: whether an image that cannot be read is an error instead of being skipped.
@@ -65,7 +67,7 @@ def load_images(
         >>> len(data.unlabelled), len(data.train), len(data.validation), tuple(data.train.images.shape[1:])
         (1079, 50, 359, (1, 16, 16))
     """
-    size = DEFAULT_IMAGE_SIZE if image_size is None else image_size
+    size = default_size if image_size is None else image_size
     _check_numbers(size, channels)
     if labels is not None:
         check_amount(labels)

@@ -21,7 +21,7 @@ from fasthebb.data import Batches, ImageData, ImageSet, Preprocessing, labelled_
 from fasthebb.demo.recipes import BATCH_SIZE, HIDDEN, IMAGE_SIZE, RECIPES, WIDTH, Recipe
 from fasthebb.demo.report import Cell, Report, accuracy_table, write_report
 from fasthebb.evaluation import classification_scores, predict_logits
-from fasthebb.models import CNN6, cnn6
+from fasthebb.models import Network, cnn6
 from fasthebb.runs import RunFolder
 from fasthebb.training import Classifier, HebbianPretraining, ReadoutWarning, fit, make_trainer, reestimate_batch_norm
 
@@ -170,7 +170,7 @@ def first_layer_filters(data: ImageData, recipes: Sequence[Recipe]) -> dict[str,
     return filters
 
 
-def _network(recipe: Recipe, data: ImageData) -> CNN6:
+def _network(recipe: Recipe, data: ImageData) -> Network:
     channels = data.unlabelled.images.shape[1]
     return cnn6(len(data.classes), channels, IMAGE_SIZE, hebbian=recipe.rule is not None, width=WIDTH, hidden=HIDDEN)
 

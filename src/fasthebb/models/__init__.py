@@ -1,7 +1,20 @@
 """Networks: a `features` part that learns without labels and a `classifier` part that needs them."""
 
-from fasthebb.models.cnn6 import CNN6, cnn6
-from fasthebb.models.registry import MODELS, build_model
+from fasthebb.models.cnn6 import cnn6
+from fasthebb.models.cnn10 import cnn10
+from fasthebb.models.network import Network
+from fasthebb.models.registry import MODELS, build_model, usual
 from fasthebb.models.relative_variance import RelativeVarianceBatchNorm1d, RelativeVarianceBatchNorm2d
+from fasthebb.models.vgg import vgg
 
-__all__ = ["CNN6", "MODELS", "RelativeVarianceBatchNorm1d", "RelativeVarianceBatchNorm2d", "build_model", "cnn6"]
+__all__ = [
+    "MODELS",
+    "Network",
+    "RelativeVarianceBatchNorm1d",
+    "RelativeVarianceBatchNorm2d",
+    "build_model",
+    "cnn6",
+    "cnn10",
+    "usual",
+    "vgg",
+]

@@ -1,31 +1,52 @@
 """The networks by name."""
 
 import difflib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
-from fasthebb.models.cnn6 import CNN6, cnn6
+from fasthebb.models.cnn6 import cnn6
+from fasthebb.models.cnn10 import cnn10
+from fasthebb.models.network import Network
+from fasthebb.models.vgg import VGGS
 
-MODELS: dict[str, Callable[..., CNN6]] = {"cnn6": cnn6}
-"""Builders by name; each takes `classes`, `channels` and `image_size`, and its own keywords."""
+MODELS: dict[str, Callable[..., Network]] = {"cnn6": cnn6, "cnn10": cnn10, **VGGS}
+"""Builders by name; each takes `classes`, `channels`, `image_size`, `hebbian`, `width`, `hidden` and `dropout`."""
 
 
-def build_model(name: str, **kwargs: Any) -> CNN6:
+def builder(name: str) -> Callable[..., Network]:
+    """The builder of the network called `name`.
+
+    Raises:
+        ValueError: no network has that name; the message says which one is meant, if any comes near.
+    """
+    if name not in MODELS:
+        nearest = difflib.get_close_matches(name.lower(), MODELS, n=1, cutoff=0.4)
+        meant = f": did you mean '{nearest[0]}'?" if nearest else ""
+        raise ValueError(f"there is no model '{name}'{meant} (models: {', '.join(MODELS)})")
+    return MODELS[name]
+
+
+def build_model(name: str, **kwargs: Any) -> Network:
     """Build the network called `name` with the keywords of its builder.
 
     Raises:
-        ValueError: no network has that name (the message says which one is meant, if any comes near), or the builder
-            refuses a value.
+        ValueError: no network has that name, or the builder refuses a value.
 
     >>> build_model("cnn6", classes=3, width=0.1, hidden=8).classifier[-1].out_features
     3
     >>> build_model("cnn-6")
     Traceback (most recent call last):
     ...
-    ValueError: there is no model 'cnn-6': did you mean 'cnn6'? (models: cnn6)
+    ValueError: there is no model 'cnn-6': did you mean 'cnn6'? (models: cnn6, cnn10, vgg11, vgg13, vgg16, vgg19)
     """
-    if name not in MODELS:
-        nearest = difflib.get_close_matches(name.lower(), MODELS, n=1, cutoff=0.4)
-        meant = f": did you mean '{nearest[0]}'?" if nearest else ""
-        raise ValueError(f"there is no model '{name}'{meant} (models: {', '.join(MODELS)})")
-    return MODELS[name](**kwargs)
+    return builder(name)(**kwargs)
+
+
+def usual(name: str, keyword: str) -> Any:
+    """What the builder of the network called `name` takes for a keyword that is left out.
+
+    >>> usual("cnn6", "hidden"), usual("vgg11", "hidden"), usual("cnn10", "image_size")
+    (4096, 0, 210)
+    """
+    return inspect.signature(builder(name)).parameters[keyword].default

@@ -1,6 +1,7 @@
 """``fasthebb finetune``: a classifier from few labels, on pre-trained features or from random weights."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from fasthebb.data import Batches, ImageData, ImageSet, Preprocessing, load_imag
 from fasthebb.evaluation import classification_scores, predict_logits
 from fasthebb.runs.folder import RunError, RunFolder
 from fasthebb.runs.options import FinetuneOptions
-from fasthebb.runs.saved import SavedNetwork, check_network
+from fasthebb.runs.saved import SavedNetwork, network_options
 from fasthebb.training import Classifier, fit, make_trainer
 
 _FROM_INIT = ("model", "width", "hidden", "image_size", "channels", "whiten")
@@ -39,11 +40,12 @@ def finetune(options: FinetuneOptions, out: str | Path, *, progress: bool = True
     init = None if options.init is None else SavedNetwork.load(options.init, "encoder.safetensors")
     if init is not None:
         _refuse_conflicts(options, init)
+        described = dict(init.model)
     else:
-        check_network(
-            options.model or "cnn6",
-            width=1.0 if options.width is None else options.width,
-            hidden=4096 if options.hidden is None else options.hidden,
+        described = network_options(
+            options.model,
+            width=options.width,
+            hidden=options.hidden,
             image_size=options.image_size,
             channels=options.channels,
         )
@@ -54,6 +56,7 @@ def finetune(options: FinetuneOptions, out: str | Path, *, progress: bool = True
         labels=options.labels,
         group=options.group,
         image_size=options.image_size if init is None else init.model["image_size"],
+        default_size=described["image_size"],
         channels=options.channels if init is None else init.model["channels"],
         seed=options.seed,
         strict=options.strict,
@@ -62,7 +65,7 @@ def finetune(options: FinetuneOptions, out: str | Path, *, progress: bool = True
     if progress:
         print(data.summary())
     torch.manual_seed(options.seed)
-    network = _untrained(options, data) if init is None else init
+    network = _untrained(described, data, bool(options.whiten)) if init is None else init
     model = network.build(len(data.classes), options.dropout)
     start = time.perf_counter()
     module = Classifier(
@@ -115,18 +118,12 @@ def finetune(options: FinetuneOptions, out: str | Path, *, progress: bool = True
     )
 
 
-def _untrained(options: FinetuneOptions, data: ImageData) -> SavedNetwork:
-    """The description of the network for backprop alone: biases and plain batch norm."""
+def _untrained(described: Mapping[str, Any], data: ImageData, whiten: bool) -> SavedNetwork:
+    """The network for backprop alone: biases and plain batch norm."""
     images = data.unlabelled.images
-    described = {
-        "name": options.model or "cnn6",
-        "channels": images.shape[1],
-        "image_size": images.shape[2],
-        "width": 1.0 if options.width is None else float(options.width),
-        "hidden": 4096 if options.hidden is None else options.hidden,
-        "hebbian": False,
-    }
-    return SavedNetwork(described, Preprocessing.fit(images, whiten=bool(options.whiten)), {})
+    return SavedNetwork(
+        {**described, "channels": images.shape[1], "hebbian": False}, Preprocessing.fit(images, whiten=whiten), {}
+    )
 
 
 def _refuse_conflicts(options: FinetuneOptions, init: SavedNetwork) -> None:

@@ -46,10 +46,10 @@ class PretrainOptions(DataOptions):
         order: "together" lets all layers learn at once, "greedy" one after the other.
         epochs: passes over the unlabelled images (in the greedy order, for each layer).
         lr: learning rate of the rule; 0 is the control in which only batch norm adapts.
-        model: network.
+        model: "cnn6", "cnn10", "vgg11", "vgg13", "vgg16" or "vgg19".
         width: factor on the numbers of channels of its convolutions.
-        hidden: neurons of its dense layer.
-        image_size: height and width in pixels that images are resized to; chosen if left out.
+        hidden: neurons of its dense layer, 0 for none; if left out, 4096, and none in a VGG.
+        image_size: height and width in pixels that images are resized to; the network's own if left out.
         channels: colour channels of an image; chosen if left out.
         augment: mirror and shift the images at random.
         whiten: decorrelate pixels (ZCA), as competitive rules need it; if left out, done for these.
@@ -61,7 +61,7 @@ class PretrainOptions(DataOptions):
     lr: float = 0.1
     model: str = "cnn6"
     width: float = 1.0
-    hidden: int = 4096
+    hidden: int | None = None
     image_size: int | None = None
     channels: int | None = None
     augment: bool = False

@@ -10,7 +10,7 @@ from fasthebb.data import Batches, Preprocessing, load_images
 from fasthebb.models import build_model
 from fasthebb.runs.folder import RunFolder, settings
 from fasthebb.runs.options import PretrainOptions
-from fasthebb.runs.saved import SavedNetwork, check_network
+from fasthebb.runs.saved import SavedNetwork, network_options
 from fasthebb.training import HebbianPretraining, fit, make_trainer, reestimate_batch_norm
 
 
@@ -33,7 +33,7 @@ def pretrain(options: PretrainOptions, out: str | Path, *, progress: bool = True
     finished = folder.result()
     if finished is not None:
         return finished
-    check_network(
+    described = network_options(
         options.model,
         width=options.width,
         hidden=options.hidden,
@@ -46,6 +46,7 @@ def pretrain(options: PretrainOptions, out: str | Path, *, progress: bool = True
         label_file=options.label_file,
         group=options.group,
         image_size=options.image_size,
+        default_size=described["image_size"],
         channels=options.channels,
         seed=options.seed,
         strict=options.strict,
@@ -58,14 +59,7 @@ def pretrain(options: PretrainOptions, out: str | Path, *, progress: bool = True
     whiten = options.rule.competitive if options.whiten is None else options.whiten
     preprocessing = Preprocessing.fit(images.images, whiten=whiten)
     torch.manual_seed(options.seed)
-    described: dict[str, Any] = {
-        "name": options.model,
-        "channels": images.images.shape[1],
-        "image_size": images.images.shape[2],
-        "width": float(options.width),
-        "hidden": options.hidden,
-        "hebbian": True,
-    }
+    described |= {"channels": images.images.shape[1], "hebbian": True}
     model = build_model(**described)
     start = time.perf_counter()
     module = HebbianPretraining(

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fasthebb.data import DEFAULT_IMAGE_SIZE, Preprocessing
-from fasthebb.models import build_model
+from fasthebb.data import Preprocessing
+from fasthebb.models import build_model, usual
 from fasthebb.runs.folder import RunError
 from fasthebb.training import load_into, load_weights, save_weights
 
@@ -99,20 +99,23 @@ class SavedNetwork:
         )
 
 
-def check_network(name: str, *, width: float, hidden: int, image_size: int | None, channels: int | None) -> None:
-    """Refuse a network that cannot be built, before the long reading of images.
+def network_options(
+    name: str | None, *, width: float | None, hidden: int | None, image_size: int | None, channels: int | None
+) -> dict[str, Any]:
+    """The keywords of `build_model`, with the network's own values in the place of what was left out.
+
+    Refuses a network that cannot be built, before the long reading of images.
 
     Raises:
         ValueError: as the network's builder does.
     """
+    name = "cnn6" if name is None else name
+    given = {"width": width, "hidden": hidden, "image_size": image_size, "channels": channels}
+    described = {key: usual(name, key) if value is None else value for key, value in given.items()}
+    described["width"] = float(described["width"])
     with torch.device("meta"):
-        build_model(
-            name,
-            width=width,
-            hidden=hidden,
-            image_size=DEFAULT_IMAGE_SIZE if image_size is None else image_size,
-            channels=3 if channels is None else channels,
-        )
+        build_model(name, **described)
+    return {"name": name, **described}
 
 
 def _description(found: Any, file: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@ import re
 
 import pytest
 import torch
+import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -12,6 +13,8 @@ from fasthebb.models import (
     RelativeVarianceBatchNorm2d,
     build_model,
     cnn6,
+    cnn10,
+    vgg,
 )
 
 
@@ -74,14 +77,14 @@ def test_image_of_23_pixels_is_too_small() -> None:
         cnn6(image_size=23)
 
 
-@pytest.mark.parametrize("kwargs", [{"classes": 0}, {"channels": 0}, {"hidden": 0}, {"width": 0.0}])
+@pytest.mark.parametrize("kwargs", [{"classes": 0}, {"channels": 0}, {"hidden": -1}, {"width": 0.0}])
 def test_values_out_of_range_are_named(kwargs: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(kwargs))):
         cnn6(**kwargs)  # type: ignore[arg-type]
 
 
 def test_too_large_dense_layer_is_refused_and_the_named_alternatives_fit() -> None:
-    with pytest.raises(ValueError, match="100 million") as refused:
+    with pytest.raises(ValueError, match="110 million") as refused:
         cnn6(image_size=224)
     message = str(refused.value)
     assert "\n" not in message
@@ -120,4 +123,61 @@ def test_unknown_model_names_the_nearest() -> None:
         build_model("CNN")
     with pytest.raises(ValueError, match=r"no model 'transformer' \(models: "):
         build_model("transformer")
-    assert set(MODELS) == {"cnn6"}
+
+
+def test_cnn10_is_the_one_of_the_method() -> None:
+    with torch.device("meta"):
+        model = cnn10()
+        images = torch.zeros(2, 3, 210, 210)
+    weights = [tuple(p.shape) for p in model.features.parameters() if p.dim() > 1]
+    assert weights == [
+        (96, 3, 7, 7),
+        (128, 96, 3, 3),
+        (192, 128, 3, 3),
+        (192, 192, 3, 3),
+        (256, 192, 3, 3),
+        (256, 256, 3, 3),
+        (384, 256, 3, 3),
+        (512, 384, 3, 3),
+        (4096, 512 * 3 * 3),
+    ]
+    pools = {name: layer.kernel_size for name, layer in model.features.named_children() if name.startswith("pool")}
+    assert pools == {"pool1": 3, "pool3": 2, "pool5": 2, "pool7": 2}
+    relative = [
+        name
+        for name, layer in model.features.named_children()
+        if isinstance(layer, RelativeVarianceBatchNorm2d | RelativeVarianceBatchNorm1d)
+    ]
+    assert relative == ["norm7", "norm8", "norm9"]
+    assert model(images).shape == (2, 1000)
+
+
+@pytest.mark.parametrize(("depth", "convolutions"), [(11, 8), (13, 10), (16, 13), (19, 16)])
+def test_vgg_has_the_weights_of_torchvisions(depth: int, convolutions: int) -> None:
+    with torch.device("meta"):
+        ours, theirs = vgg(depth), getattr(torchvision.models, f"vgg{depth}_bn")()
+        images = torch.zeros(1, 3, 224, 224)
+    kernels = [tuple(p.shape) for p in ours.features.parameters() if p.dim() == 4]
+    assert kernels == [tuple(p.shape) for p in theirs.features.parameters() if p.dim() == 4]
+    assert len(kernels) == convolutions
+    assert ours.features(images).shape == (1, 512 * 7 * 7)
+
+
+def test_vgg_norms_after_the_relu_where_it_learns_without_backprop() -> None:
+    def order(hebbian: bool) -> list[str]:
+        return list(dict(vgg(11, image_size=32, width=0.1, hidden=8, hebbian=hebbian).features.named_children()))
+
+    assert order(True)[:8] == ["conv1", "relu1", "norm1", "pool1", "conv2", "relu2", "norm2", "pool2"]
+    assert order(False)[:8] == ["conv1", "norm1", "relu1", "pool1", "conv2", "norm2", "relu2", "pool2"]
+    assert order(True)[-3:] == ["dense9", "relu9", "norm9"]
+    with pytest.raises(ValueError, match="must be one of 11, 13, 16, 19, got 12"):
+        vgg(12)
+
+
+def test_every_network_has_the_keywords_that_its_weights_are_saved_with() -> None:
+    for name in MODELS:
+        size = {"cnn6": 24, "cnn10": 162}.get(name, 32)
+        model = build_model(
+            name, classes=2, channels=1, image_size=size, hebbian=False, width=0.05, hidden=4, dropout=0.0
+        )
+        assert model(torch.zeros(2, 1, size, size)).shape == (2, 2), name

@@ -1,18 +1,22 @@
-"""How much of a CIFAR-10 pre-training epoch goes into reading and preparing its batches.
+"""What a CIFAR-10 pre-training epoch costs beside its steps, and how much of it the reading of batches is.
 
     python benchmarks/loader.py --data PATH_TO_CIFAR10
 
-The epoch is that of ``fasthebb pretrain`` without options; the loader is timed alone just before and after it, in the
-same process. Writes ``docs/results/loader.json``.
+The epoch is that of ``fasthebb pretrain`` without options; the loader alone and the bare step are timed just before and
+after it, in the same process. Writes ``docs/results/loader.json``.
 """
 
 import argparse
+import statistics
 import time
 from collections.abc import Callable
 
+import torch
 from record import save
 
 from fasthebb import HPCA
+from fasthebb.benchmark.steps import hebbian_step
+from fasthebb.benchmark.subjects import subject
 from fasthebb.data import Batches, Preprocessing, load_images
 from fasthebb.models import cnn6
 from fasthebb.training import HebbianPretraining, fit, make_trainer
@@ -41,13 +45,24 @@ def main() -> None:
     def train() -> None:
         fit(make_trainer(epochs=1, out=None, progress=True), module, batches)
 
+    step = hebbian_step(subject("cnn6", 64, None, torch.device("cpu")), HPCA(max_lr=0.1), torch.float32)
     read()
-    before, epoch, after = seconds(read), seconds(train), seconds(read)
-    share = max(before, after) / epoch
-    print(f"loader {100 * share:.2f} % of an epoch")
+    for _ in range(5):
+        step()
+    loader, steps = [seconds(read)], [seconds(step) for _ in range(60)]
+    epoch = seconds(train)
+    loader, steps = [*loader, seconds(read)], [*steps, *(seconds(step) for _ in range(60))]
+    bare = statistics.median(steps)
+    to_steps = epoch / (len(batches) * bare)
+    print(f"an epoch takes {to_steps:.3f} of its steps, the loader {100 * max(loader) / epoch:.2f} % of it")
     save(
         "loader",
-        {"images": len(data.unlabelled), "share": share, "seconds": {"loader": [before, after], "epoch": epoch}},
+        {
+            "images": len(data.unlabelled),
+            "share": max(loader) / epoch,
+            "epoch_over_steps": round(to_steps, 3),
+            "seconds": {"loader": loader, "epoch": epoch, "step": bare, "steps": len(batches)},
+        },
     )
 
 

@@ -97,7 +97,7 @@ def forms_of(alone: Subject, dtype: torch.dtype, repeats: int) -> list[Form]:
 
 
 def _as_rows(synapse: Synapse, x: Tensor) -> bool:
-    return synapse.prefers_matrix(x) if isinstance(synapse, ConvolutionSynapse) else x.dim() == 2
+    return synapse.patches_are_rows(x) if isinstance(synapse, ConvolutionSynapse) else x.dim() == 2
 
 
 @torch.no_grad()

@@ -15,6 +15,9 @@ from fasthebb.kernels import (
 )
 from fasthebb.synapses.base import Synapse
 
+MATRIX_PATCHES_A_NEURON = 3
+"""Up to so many patches a neuron, unfolding them costs less than what the weight-gradient kernel does to the weight."""
+
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 """The memory format with the channels innermost, by number of dimensions."""
 
@@ -22,8 +25,8 @@ CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 class ConvolutionSynapse(Synapse):
     """`torch.nn.Conv1d`, `Conv2d` and `Conv3d` with any stride, padding, padding mode, dilation and groups.
 
-    ``x`` is ``(B, C, *in)``. Each group is a layer of its own. ``X`` is never unfolded, except where the output is a
-    single position: there a patch is the image itself, and plain matrix products are the faster form.
+    ``x`` is ``(B, C, *in)``. Each group is a layer of its own. ``X`` is never unfolded, except where plain matrix
+    products are the faster form and the part of it that is needed at once is no larger than the input or the weight.
     """
 
     def __init__(self, layer: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> None:
@@ -84,12 +87,30 @@ class ConvolutionSynapse(Synapse):
         return self.correlate_by_matrix(q, x) if self.prefers_matrix(x) else self.correlate_by_kernel(q, x)
 
     def prefers_matrix(self, x: Tensor) -> bool:
-        """Whether patches are no larger than the input, so that they may be had as a matrix: single positions."""
-        return all(size == 1 for size in self._positions(x))
+        """Whether patches are better had as a matrix.
+
+        So where they are the input itself, at a single position or in kernels of one pixel; and where a wide layer
+        sees few of them, which leaves the weight-gradient kernel busy with the weight.
+        """
+        positions = self._positions(x)
+        if all(size == 1 for size in positions) or (
+            self.groups == 1 and not any(self.padding) and self.fan_in == x.shape[1]
+        ):
+            return True
+        patches = x.shape[0] * prod(positions)
+        return patches <= MATRIX_PATCHES_A_NEURON * self.neurons and prod(positions) <= self.neurons
 
     def correlate_by_matrix(self, q: Tensor, x: Tensor) -> Tensor:
-        """`correlate` by unfolded patches."""
-        return self.from_rows(q.mT @ self.patches(x))
+        """`correlate` by unfolded patches, no more at once than fill the input or the weight."""
+        positions = prod(self._positions(x))
+        images = max(1, max(x.numel(), self.weight.numel()) // (self.groups * self.fan_in * positions))
+        if images >= x.shape[0]:
+            return self.from_rows(q.mT @ self.patches(x))
+        update = q.new_zeros(self.groups, self.neurons, self.fan_in)
+        for start in range(0, x.shape[0], images):
+            part = q[:, start * positions : (start + images) * positions]
+            update.baddbmm_(part.mT, self.patches(x[start : start + images]))
+        return self.from_rows(update)
 
     def correlate_by_kernel(self, q: Tensor, x: Tensor) -> Tensor:
         """`correlate` by the weight-gradient kernel."""
@@ -101,9 +122,14 @@ class ConvolutionSynapse(Synapse):
 
     def correlate_residual(self, y: Tensor, x: Tensor) -> Tensor:
         """See `Synapse`."""
-        if self.prefers_matrix(x):
+        if self.patches_are_rows(x):
             return self.from_rows(correlate_residual(y, self.patches(x), self.rows().to(y.dtype)))
-        return at_least_float32(self.correlate_by_kernel(y, x)) - self.reconstruct_lower(y)
+        return at_least_float32(self.correlate(y, x)) - self.reconstruct_lower(y)
+
+    def patches_are_rows(self, x: Tensor) -> bool:
+        """Whether all patches together are no larger than the input or the weight, and better had as a matrix."""
+        patches = x.shape[0] * prod(self._positions(x)) * self.groups * self.fan_in
+        return self.prefers_matrix(x) and patches <= max(x.numel(), self.weight.numel())
 
     def window_norms(self, x: Tensor) -> Tensor:
         """See `Synapse`."""

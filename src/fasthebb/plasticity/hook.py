@@ -78,4 +78,7 @@ def _normalised(module: nn.Module, output: Tensor) -> Tensor:
     if not isinstance(bias, Tensor):
         return output * scale
     bias = synapse.per_output(bias.to(output.dtype))
-    return torch.addcmul(bias, output - bias, scale)
+    linear = output - bias
+    if torch.is_grad_enabled():
+        return torch.addcmul(bias, linear, scale)
+    return linear.mul_(scale).add_(bias)  # in place: one tensor of the output's size less at the peak

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from record import save
 
 from fasthebb import HPCA, SWTA, attach
 from fasthebb.benchmark import BenchmarkOptions, benchmark
+from fasthebb.benchmark.memory import peak_memory
 from fasthebb.benchmark.timing import in_turns
 from fasthebb.data import Batches, ImageSet, Preprocessing
 from fasthebb.models import cnn6
@@ -76,25 +76,19 @@ def _peak(kind: str, batch_size: int) -> float:
     elif kind != "inference":
         plasticity = attach(model, {"features.*": {"hpca": HPCA(), "swta": SWTA()}[kind]})
         optimizer = torch.optim.SGD(plasticity.parameters(), lr=1e-4)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    idle = _status("VmRSS")
-    for _ in range(2):
-        if kind == "backprop":
-            torch.nn.functional.cross_entropy(model(images), labels).backward()
-        else:
-            with torch.no_grad():
-                model(images)
-        if kind in ("hpca", "swta"):
-            plasticity.write_grad()
-        if kind != "inference":
-            optimizer.step()
-            optimizer.zero_grad()
-    return _status("VmHWM") - idle
-
-
-def _status(name: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
+    with peak_memory(torch.device("cpu")) as peak:
+        for _ in range(2):
+            if kind == "backprop":
+                torch.nn.functional.cross_entropy(model(images), labels).backward()
+            else:
+                with torch.no_grad():
+                    model(images)
+            if kind in ("hpca", "swta"):
+                plasticity.write_grad()
+            if kind != "inference":
+                optimizer.step()
+                optimizer.zero_grad()
+    return peak.megabytes
 
 
 def memory() -> list[dict[str, Any]]:

@@ -15,21 +15,9 @@ import fasthebb
 from fasthebb import runs
 from fasthebb.benchmark import BenchmarkOptions, benchmark
 from fasthebb.demo import DemoOptions, demo
+from fasthebb.rules.names import NAMES
 from fasthebb.runs.folder import settings
 
-RULES: dict[str, type[Any]] = {
-    "hpca": fasthebb.HPCA,
-    "swta": fasthebb.SWTA,
-    "hebb": fasthebb.Hebb,
-    "oja": fasthebb.Oja,
-    "sanger": fasthebb.Sanger,
-    "wta": fasthebb.WTA,
-    "polynomial_wta": fasthebb.PolynomialWTA,
-    "krotov_hopfield": fasthebb.KrotovHopfield,
-    "softhebb": fasthebb.SoftHebb,
-    "ica": fasthebb.ICA,
-}
-"""Rules that learn from images alone, by the names that ``--rule`` takes."""
 COMMANDS: dict[str, tuple[type, Callable[..., Any], bool, str]] = {
     "demo": (DemoOptions, demo, True, "the main job in two minutes, on scikit-learn's digits: table and report.html"),
     "pretrain": (runs.PretrainOptions, runs.pretrain, True, "let hidden layers learn from unlabelled images"),
@@ -103,7 +91,7 @@ def _load_yaml(text: str) -> Any:
 
 
 def _class_path(name: str) -> str:
-    rule = RULES.get(name.lower())
+    rule = NAMES.get(name.lower())
     return name if rule is None else f"{rule.__module__}.{rule.__name__}"
 
 
@@ -143,11 +131,11 @@ def _explained(message: str, given: list[str], commands: dict[str, ArgumentParse
     if 'key "rule"' in line and "--rule" in given:
         position = given.index("--rule") + 1
         rule = given[position] if position < len(given) else ""
-        if "." not in rule and rule.lower() not in RULES:
-            return f"unknown rule {rule!r}{_meant(rule.lower(), list(RULES))}; or the module.Class of your own"
-        if "is not accepted" in line and rule.lower() in RULES:
+        if "." not in rule and rule.lower() not in NAMES:
+            return f"unknown rule {rule!r}{_meant(rule.lower(), list(NAMES))}; or the module.Class of your own"
+        if "is not accepted" in line and rule.lower() in NAMES:
             wrong = line.split("Option '")[1].split("'")[0]
-            own = [f"--rule.{f.name}" for f in fields(RULES[rule.lower()])]
+            own = [f"--rule.{f.name}" for f in fields(NAMES[rule.lower()])]
             return f"unknown option --rule.{wrong} of {rule}{_meant('--rule.' + wrong, own)}"
     return line
 

@@ -72,6 +72,16 @@ def test_seed_reproduces_the_weights() -> None:
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
+@pytest.mark.parametrize("name", ["cnn6", "vgg11"])
+def test_a_seed_gives_networks_with_and_without_bias_the_same_weights(name: str) -> None:
+    torch.manual_seed(3)
+    hebbian = build_model(name, width=0.1, hidden=8, image_size=32, hebbian=True)
+    torch.manual_seed(3)
+    plain = build_model(name, width=0.1, hidden=8, image_size=32, hebbian=False)
+    weights = dict(plain.named_parameters())
+    assert all(torch.equal(weight, weights[key]) for key, weight in hebbian.named_parameters())
+
+
 def test_image_of_23_pixels_is_too_small() -> None:
     with pytest.raises(ValueError, match=r"at least 24 pixels.*got 23"):
         cnn6(image_size=23)

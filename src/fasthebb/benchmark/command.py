@@ -16,13 +16,14 @@ from rich.table import Table
 import fasthebb
 from fasthebb import Rule, naive
 from fasthebb.benchmark.layers import forms_of, layer_subjects, time_layers
+from fasthebb.benchmark.memory import can_measure, peak_megabytes
 from fasthebb.benchmark.steps import Step, backprop_step, floor_step, hebbian_step, inference
 from fasthebb.benchmark.subjects import Subject, subject
 from fasthebb.benchmark.timing import Timings, in_turns
+from fasthebb.rules.names import rule_class
 from fasthebb.training.weights import write_atomically
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-RULES: dict[str, Rule] = {"hpca": fasthebb.HPCA(), "swta": fasthebb.SWTA()}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 NAIVE: dict[str, Rule] = {"hpca": naive.HPCA(), "swta": naive.SWTA()}
 
 
@@ -32,26 +33,30 @@ class BenchmarkOptions:
 
     Args:
         model: a network of fasthebb, torchvision or timm.
-        rules: which rules.
+        rules: short names, or the ``module.Class`` of a rule of your own.
         batch_size: images a step.
         image_size: height and width in pixels; the network's own if left out, 224 for those from elsewhere.
-        dtype: of the products; weights stay float32.
+        dtype: of the products; weights stay float32. "float16" needs a GPU.
         device: "cpu", "cuda", ...; chosen if left out.
         repeats: rounds; in each, every step runs once.
         naive: time the naive rules as well, which takes long.
+        memory: measure each step's peak memory above what is there before it, in a process of its own.
+        compile: time steps that went through ``torch.compile`` as well.
         layers: time each layer by itself as well.
         explain: time every form that a layer's products could take, and show which the cost model chooses.
         noise: the largest distance between quartiles, as a part of the median, that is accepted.
     """
 
     model: str = "cnn6"
-    rules: list[Literal["hpca", "swta"]] = field(default_factory=lambda: list(RULES))  # type: ignore[arg-type]
+    rules: list[str] = field(default_factory=lambda: ["hpca", "swta"])
     batch_size: int = 64
     image_size: int | None = None
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str | None = None
     repeats: int = 20
     naive: bool = False
+    memory: bool = False
+    compile: bool = False
     layers: bool = False
     explain: bool = False
     noise: float = 0.25
@@ -74,13 +79,23 @@ def benchmark(options: BenchmarkOptions, out: str | Path | None = None) -> dict[
         raise ValueError(f"found repeats {options.repeats}, batch_size {options.batch_size}: expected at least 5 and 2")
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = DTYPES[options.dtype]
+    if dtype == torch.float16 and device.type == "cpu":
+        raise ValueError("float16 needs a GPU: choose bfloat16 or float32 on the CPU")
+    rules = {name: rule_class(name)() for name in options.rules}
+    if options.naive and not rules.keys() & NAIVE.keys():
+        raise ValueError(f"found no rule with a naive form among {', '.join(rules)}: expected {' or '.join(NAIVE)}")
+    if options.memory and not can_measure(device):
+        raise ValueError(f"peak memory can be measured on Linux and on CUDA, not on {device}: leave --memory out")
     net = subject(options.model, options.batch_size, options.image_size, device)
     steps: dict[str, Step] = {
         "forward": inference(net, dtype),
         "floor": floor_step(net, dtype),
         "backprop": backprop_step(net, dtype),
-        **{rule: hebbian_step(net, RULES[rule], dtype) for rule in options.rules},
+        **{name: hebbian_step(net, rule, dtype) for name, rule in rules.items()},
     }
+    if options.compile:
+        steps["backprop, compiled"] = backprop_step(net, dtype, compiled=True)
+        steps |= {f"{name}, compiled": hebbian_step(net, rule, dtype, compiled=True) for name, rule in rules.items()}
     timings = in_turns(steps, options.repeats, device)
     timings.require_quiet(options.noise)
     console = Console()
@@ -93,13 +108,17 @@ def benchmark(options: BenchmarkOptions, out: str | Path | None = None) -> dict[
         "steps": _rows(timings, options.batch_size),
     }
     console.print(_table(result["steps"], f"{options.model}, {options.dtype}, batch {options.batch_size}"))
+    if options.memory:
+        kinds = ["forward", "floor", "backprop", *rules]
+        result["memory"] = _memory(kinds, options, dtype, device)
+        console.print(_table(result["memory"], "peak memory of a step above what is there before it"))
     if options.naive:
-        result["naive"] = [_against_naive(net, rule, dtype) for rule in options.rules]
+        result["naive"] = [_against_naive(net, name, dtype) for name in rules if name in NAIVE]
         console.print(_table(result["naive"], "against the naive rules, batch 8"))
     if options.layers:
-        result["layers"] = {rule: time_layers(net, RULES[rule], dtype, options.repeats) for rule in options.rules}
-        for rule, rows in result["layers"].items():
-            console.print(_table(rows, f"each layer by itself, {rule}"))
+        result["layers"] = {name: time_layers(net, rule, dtype, options.repeats) for name, rule in rules.items()}
+        for name, rows in result["layers"].items():
+            console.print(_table(rows, f"each layer by itself, {name}"))
     if options.explain:
         result["forms"] = _explained(net, dtype, options.repeats)
         console.print(_table(result["forms"], "forms of each product; loss is the chosen one's time over the best's"))
@@ -133,10 +152,26 @@ def _rows(timings: Timings, batch_size: int) -> list[dict[str, Any]]:
     ]
 
 
+def _memory(
+    kinds: list[str], options: BenchmarkOptions, dtype: torch.dtype, device: torch.device
+) -> list[dict[str, Any]]:
+    sizes = (options.batch_size, options.image_size)
+    peaks = {kind: peak_megabytes(kind, options.model, *sizes, dtype, device) for kind in kinds}
+    return [
+        {
+            "step": kind,
+            "megabytes": round(peak),
+            "to_forward": round(peak / peaks["forward"], 2),
+            "to_backprop": round(peak / peaks["backprop"], 2),
+        }
+        for kind, peak in peaks.items()
+    ]
+
+
 def _against_naive(net: Subject, rule: str, dtype: torch.dtype) -> dict[str, Any]:
     """At batch 8, as the naive rule takes minutes at more."""
     few = Subject(net.model, net.hidden, net.images[:8], net.labels[:8])
-    steps = {"naive": hebbian_step(few, NAIVE[rule], dtype), "fast": hebbian_step(few, RULES[rule], dtype)}
+    steps = {"naive": hebbian_step(few, NAIVE[rule], dtype), "fast": hebbian_step(few, rule_class(rule)(), dtype)}
     timings = in_turns(steps, 5, net.images.device)
     return {
         "rule": rule,
@@ -148,7 +183,7 @@ def _against_naive(net: Subject, rule: str, dtype: torch.dtype) -> dict[str, Any
 
 def _explained(net: Subject, dtype: torch.dtype, repeats: int) -> list[dict[str, Any]]:
     rows = []
-    for name, alone in layer_subjects(net, RULES["hpca"]).items():
+    for name, alone in layer_subjects(net, fasthebb.HPCA()).items():
         forms = forms_of(alone, dtype, repeats)
         for product in dict.fromkeys(form.product for form in forms):
             ways = [form for form in forms if form.product == product]

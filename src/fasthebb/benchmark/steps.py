@@ -21,16 +21,18 @@ def _cast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[ob
     return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
 
 
-def hebbian_step(subject: Subject, rule: Rule, dtype: torch.dtype) -> Step:
-    """Forward, the rule's sums, `write_grad`, SGD."""
+def hebbian_step(subject: Subject, rule: Rule, dtype: torch.dtype, *, compiled: bool = False) -> Step:
+    """Forward, the rule's sums, `write_grad`, SGD; perhaps with the first three compiled."""
     model, images = copy.deepcopy(subject.hidden).train(), subject.images
     plasticity = attach(model, rule)
     optimizer = torch.optim.SGD(plasticity.parameters(), lr=LR)
+    forward = torch.compile(model, fullgraph=True) if compiled else model
+    write_grad = torch.compile(plasticity.write_grad, fullgraph=True) if compiled else plasticity.write_grad
 
     def step() -> None:
         with torch.no_grad(), _cast(images.device, dtype):
-            model(images)
-        plasticity.write_grad()
+            forward(images)
+        write_grad()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -63,14 +65,15 @@ def floor_step(subject: Subject, dtype: torch.dtype) -> Step:
     return step
 
 
-def backprop_step(subject: Subject, dtype: torch.dtype) -> Step:
-    """Forward, cross-entropy, backward, SGD, of the whole network."""
+def backprop_step(subject: Subject, dtype: torch.dtype, *, compiled: bool = False) -> Step:
+    """Forward, cross-entropy, backward, SGD, of the whole network; perhaps with the network compiled."""
     model, images, labels = copy.deepcopy(subject.model).train(), subject.images, subject.labels
     optimizer = torch.optim.SGD(model.parameters(), lr=LR)
+    forward = torch.compile(model) if compiled else model
 
     def step() -> None:
         with _cast(images.device, dtype):
-            loss = F.cross_entropy(model(images), labels)
+            loss = F.cross_entropy(forward(images), labels)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()

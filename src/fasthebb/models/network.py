@@ -100,7 +100,7 @@ def build_network(
     for index, (block, width_of_it) in enumerate(zip(blocks, outputs, strict=True), start=1):
         relative = hebbian and block.relative_variance
         norm = RelativeVarianceBatchNorm2d(width_of_it) if relative else nn.BatchNorm2d(width_of_it)
-        convolution = nn.Conv2d(inputs, width_of_it, block.kernel, padding=block.padding, bias=not hebbian)
+        convolution = nn.Conv2d(inputs, width_of_it, block.kernel, padding=block.padding)
         after: list[tuple[str, nn.Module]] = [("relu", nn.ReLU(inplace=True)), ("norm", norm)]
         if norm_first:
             after.reverse()
@@ -112,10 +112,14 @@ def build_network(
     inputs *= side * side
     if hidden:
         index = len(blocks) + 1
-        layers[f"dense{index}"] = nn.Linear(inputs, hidden, bias=not hebbian)
+        layers[f"dense{index}"] = nn.Linear(inputs, hidden)
         layers[f"relu{index}"] = nn.ReLU(inplace=True)
         layers[f"norm{index}"] = RelativeVarianceBatchNorm1d(hidden) if hebbian else nn.BatchNorm1d(hidden)
         inputs = hidden
+    if hebbian:  # only now, so that a seed gives Hebbian networks and those of backprop the same weights
+        for layer in layers.values():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                layer.bias = None
     return Network(nn.Sequential(layers), nn.Sequential(nn.Dropout(dropout), nn.Linear(inputs, classes)))
 
 

@@ -11,6 +11,7 @@ import argparse
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from record import save
@@ -22,18 +23,18 @@ from fasthebb.runs import SavedNetwork
 from fasthebb.training import Classifier, fit, make_trainer
 
 SEED = 100
-GRID = {"augment": (False, True), "lr": (1e-3, 3e-3, 1e-2), "epochs": (20, 60)}
+GRID = {"augment": ("none", "shift"), "lr": (1e-3, 3e-3, 1e-2), "epochs": (20, 60)}
 
 
 def score(
-    init: SavedNetwork | None, train: ImageSet, validation: ImageSet, preprocessing: Preprocessing, **trial: float
+    init: SavedNetwork | None, train: ImageSet, validation: ImageSet, preprocessing: Preprocessing, **trial: Any
 ) -> float:
     """Top-1 on the validation images."""
     torch.manual_seed(SEED)
     model = cnn6(hebbian=False) if init is None else init.build(10, dropout=0.5)
-    module = Classifier(model, classes=10, epochs=int(trial["epochs"]), lr=trial["lr"], seed=SEED)
-    batches = Batches(train, preprocessing, batch_size=64, shuffle=True, seed=SEED, augment=bool(trial["augment"]))
-    fit(make_trainer(epochs=int(trial["epochs"]), out=None, progress=False), module, batches)
+    module = Classifier(model, classes=10, epochs=trial["epochs"], lr=trial["lr"], seed=SEED)
+    batches = Batches(train, preprocessing, batch_size=64, shuffle=True, seed=SEED, augment=trial["augment"])
+    fit(make_trainer(epochs=trial["epochs"], out=None, progress=False), module, batches)
     ordered = Batches(validation, preprocessing, batch_size=256, shuffle=False)
     return classification_scores(*predict_logits(model, ordered), 10)["top1"]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fasthebb.cli import COMMANDS, RULES, main
+from fasthebb.cli import COMMANDS, main
+from fasthebb.rules.names import NAMES
 
 from .runs.conftest import by_class, write_images
 
@@ -43,6 +44,24 @@ def test_the_whole_job_from_the_command_line(
     assert len((tmp_path / "p" / "predictions.csv").read_text().splitlines()) == 31
 
 
+def test_what_evaluate_prints_can_be_read(
+    by_class: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    (by_class / "cat").rename(by_class / "[red]cat")
+    options = ["--class-weights", "balanced", "--out", str(tmp_path / "classifier"), *SMALL]
+    assert main(["finetune", "--data", str(by_class), *options]) == 0
+    assert "class_weights: balanced" in (tmp_path / "classifier" / "config.yaml").read_text()
+    capsys.readouterr()
+    assert main(["evaluate", "--weights", str(tmp_path / "classifier"), "--data", str(by_class), "--layers"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"top1 +│ \d+\.\d\d \(\d+\.\d\d to \d+\.\d\d\)", shown)
+    assert re.search(r"recall of \[red\]cat +│ \d+\.\d\d", shown)
+    assert re.search(r"features\.norm5 +│ 16 +(│ \d+\.\d\d +){5}", shown)
+    assert "confusion" not in shown
+    assert "{" not in shown
+
+
 def test_every_option_may_stand_in_a_file(by_class: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--rule", "swta", "--rule.temperature", "0.1", "--lr", "0.05", *SMALL]
     assert main(["pretrain", "--data", str(by_class), "--out", str(tmp_path / "a"), *options]) == 0
@@ -66,8 +85,18 @@ def test_fields_of_a_rule_are_options(by_class: Path, tmp_path: Path, capsys: py
     capsys.readouterr()
 
 
+@pytest.mark.parametrize(("command", "level"), [("pretrain", "light"), ("finetune", "hard"), ("finetune", "none")])
+def test_images_are_augmented_by_a_word(
+    command: str, level: str, by_class: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main([command, "--data", str(by_class), "--out", str(out), "--augment", level, *SMALL]) == 0
+    assert yaml.safe_load((out / "config.yaml").read_text())["augment"] == level
+    capsys.readouterr()
+
+
 @pytest.mark.filterwarnings("ignore::fasthebb.training.ReadoutWarning")
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_rule_pretrains_by_its_short_name(
     name: str, by_class: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,6 +158,9 @@ def test_unlabelled_may_be_given_several_times(
         (["pretrain", "--lr", "-1"], "must not be negative"),
         (["pretrain", "--batch-size", "0"], "at least 1"),
         (["pretrain", "--precision", "8bit"], "precision"),
+        (["pretrain", "--augment", "strong"], "'none', 'shift', 'light', 'hard'"),
+        (["finetune", "--augment", "strong"], "'none', 'shift', 'light', 'hard'"),
+        (["pretrain", "--augment"], "--augment"),
         (["pretrain", "--image-size", "9"], "at least 24 pixels"),
         (["pretrain", "--image-size", "400"], "million weights"),
         (["pretrain", "--image-size", "0"], "at least 24 pixels"),
@@ -142,7 +174,18 @@ def test_unlabelled_may_be_given_several_times(
         (["finetune", "--init", "nowhere"], "found no weights at nowhere"),
         (["finetune", "--label-file", "nowhere.csv"], "found no label file"),
         (["finetune", "--group", "patient"], "found no column 'patient'"),
+        (["finetune", "--class-weights", "some"], "expected one of 'none', 'balanced'"),
         (["demo", "--seeds", "0"], "at least 1"),
+        (["study", "--methods", "none,hpka"], "unknown rule 'hpka': did you mean hpca?"),
+        (["study", "--labels", "some"], "expected a total"),
+        (["study", "--labels", "1.0,3"], "at least one a class"),
+        (["study", "--preset", "paper"], "paper-cifar10"),
+        (["study", "--readouts", "eyes"], "'finetune', 'probe', 'taught'"),
+        (["report"], "summary.json"),
+        (["pretrain", "--method", "gan"], "'hebbian', 'vae', 'vae-paper'"),
+        (["finetune", "--select", "best"], "'last', 'labelled-cv', 'validation'"),
+        (["finetune", "--taught", "--probe"], "leave out --probe"),
+        (["finetune", "--select", "labelled-cv", "--labels", "1/class"], "use more labels, or --select last"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -169,6 +212,30 @@ def test_a_weights_file_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "not a readable safetensors file" in fails(
         capsys, "predict", "--weights", tmp_path / "w.safetensors", "--images", tmp_path
     )
+
+
+def test_a_study_from_the_command_line_and_its_report(
+    tmp_path: Path, by_class: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "study")
+    options = ["--data", str(by_class), *SMALL, "--out", out, "--seeds", "1", "--labels", "3,1.0"]
+    assert main(["study", "--methods", "none,hpca", "--pretrain-epochs", "1", *options]) == 0
+    printed = capsys.readouterr().out
+    assert "[4/4] hpca, 1.0 labels, seed 0, draw 0, finetune: top-1" in printed
+    assert "top-1 on the test images" in printed
+    assert len(json.loads((tmp_path / "study" / "summary.json").read_text())) == 4
+    (tmp_path / "study" / "report.html").unlink()
+    assert main(["report", out]) == 0
+    assert (tmp_path / "study" / "report.html").is_file()
+    capsys.readouterr()
+
+
+def test_a_classifier_may_be_taught_by_a_rule(
+    tmp_path: Path, by_class: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["finetune", "--data", str(by_class), "--taught", *SMALL, "--out", str(tmp_path / "c")]) == 0
+    assert main(["evaluate", "--weights", str(tmp_path / "c"), "--data", str(by_class)]) == 0
+    capsys.readouterr()
 
 
 def test_predicting_images_that_are_not_there_asks_nobody_else(

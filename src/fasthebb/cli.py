@@ -1,5 +1,7 @@
 """The command line, made from the typed options of each command; no logic of its own."""
 
+import json
+import re
 import sys
 import warnings
 from argparse import ArgumentError
@@ -10,6 +12,9 @@ from typing import Any
 
 import yaml
 from jsonargparse import ArgumentParser, set_loader
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 import fasthebb
 from fasthebb import runs
@@ -17,6 +22,7 @@ from fasthebb.benchmark import BenchmarkOptions, benchmark
 from fasthebb.demo import DemoOptions, demo
 from fasthebb.rules.names import NAMES
 from fasthebb.runs.folder import settings
+from fasthebb.study import ReportOptions, StudyOptions, report, study
 
 COMMANDS: dict[str, tuple[type, Callable[..., Any], bool, str]] = {
     "demo": (DemoOptions, demo, True, "the main job in two minutes, on scikit-learn's digits: table and report.html"),
@@ -24,6 +30,8 @@ COMMANDS: dict[str, tuple[type, Callable[..., Any], bool, str]] = {
     "finetune": (runs.FinetuneOptions, runs.finetune, True, "train a classifier on the labelled ones"),
     "evaluate": (runs.EvaluateOptions, runs.evaluate, False, "score a classifier on labelled images"),
     "predict": (runs.PredictOptions, runs.predict, False, "the class of new images, as a table"),
+    "study": (StudyOptions, study, True, "compare methods with few labels; stopped, it goes on where it was"),
+    "report": (ReportOptions, report, True, "one page of a study, and its tables"),
     "benchmark": (BenchmarkOptions, benchmark, False, "how fast a step is, against the floor and backprop"),
 }
 """Options, function, whether it needs ``--out``, and what it does."""
@@ -99,23 +107,35 @@ def _spelled_out(given: list[str], commands: dict[str, ArgumentParser]) -> list[
     """Options as the parser wants them: underscores, flags with a value, repeatable options, rules by class."""
     if given[0] not in commands:
         return given
-    switches = {f.name for f in fields(COMMANDS[given[0]][0]) if f.type in (bool, bool | None)}
+    options = fields(COMMANDS[given[0]][0])
+    switches = {f.name for f in options if f.type in (bool, bool | None)}
+    lists = {f.name for f in options if "list[" in str(f.type)} - {"unlabelled"}
     spelled = [given[0]]
     rest = given[1:]
+    if given[0] == "report" and rest and not rest[0].startswith("-"):
+        rest = ["--out", *rest]
     for index, word in enumerate(rest):
         previous = rest[index - 1] if index else ""
         if not word.startswith("--"):
-            spelled.append(_class_path(word) if previous == "--rule" else word)
+            listed = previous[2:].replace("-", "_") in lists
+            spelled.append(_class_path(word) if previous == "--rule" else _as_list(word) if listed else word)
             continue
         name, equals, value = word.partition("=")
         name = name[2:].replace("-", "_")
         if name == "rule" and equals:
             value = _class_path(value)
+        if name in lists and equals:
+            value = _as_list(value)
         alone = index + 1 == len(rest) or rest[index + 1].startswith("--")
         if name in switches and not equals and alone:
             equals, value = "=", "true"
         spelled.append(f"--{name}{'+' if name == 'unlabelled' else ''}{equals}{value}")
     return spelled
+
+
+def _as_list(text: str) -> str:
+    """``a,b`` as the YAML list that the parser wants, of texts."""
+    return text if text.startswith("[") else json.dumps([one.strip() for one in text.split(",")])
 
 
 def _explained(message: str, given: list[str], commands: dict[str, ArgumentParser]) -> str:
@@ -137,6 +157,9 @@ def _explained(message: str, given: list[str], commands: dict[str, ArgumentParse
             wrong = line.split("Option '")[1].split("'")[0]
             own = [f"--rule.{f.name}" for f in fields(NAMES[rule.lower()])]
             return f"unknown option --rule.{wrong} of {rule}{_meant('--rule.' + wrong, own)}"
+    if choice := re.fullmatch(r'Parser key "(?!rule")(\w+)": .*?typing\.Literal\[([^]]*)\].* value: (\S*)', line):
+        name, known, found = choice.groups()
+        return f"--{name.replace('_', '-')}: found {found}, expected one of {known}"
     return line
 
 
@@ -168,25 +191,50 @@ def _one_line_warning(message: Warning | str, category: type[Warning], *where: A
 
 
 def _print_result(command: str, result: Any, out: str | None) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     console = Console()
     if command == "predict":
         table = Table("file", "class", "probability")
         for row in result[:20]:
-            table.add_row(row["file"], row["class"], f"{row['probability']:.3f}")
+            table.add_row(escape(row["file"]), escape(row["class"]), f"{row['probability']:.3f}")
         console.print(table)
         if len(result) > 20:
             console.print(f"and {len(result) - 20} more" + ("" if out else "; --out keeps all of them"))
-    elif command not in ("demo", "benchmark"):
-        table = Table(command, "")
-        for name, value in result.items():
-            if isinstance(value, (int, float, str)) and name != "command":
-                table.add_row(name.replace("_", " "), f"{value:.2f}" if isinstance(value, float) else str(value))
-        console.print(table)
+    elif command not in ("demo", "benchmark", "study", "report"):
+        console.print(_numbers(command, result))
+        if command == "evaluate" and "layers" in result:
+            console.print(_layers(result["layers"]))
     if out is not None:
         console.print(f"in {out}", highlight=False)
+
+
+def _numbers(command: str, result: dict[str, Any]) -> Table:
+    """The single values of a result, with their intervals, and the recall of each class where these are few."""
+    table = Table(command, "")
+    intervals = result.get("interval", {})
+    for name, value in result.items():
+        if isinstance(value, (int, float, str)) and name != "command":
+            shown = f"{value:.2f}" if isinstance(value, float) else escape(str(value))
+            ends = " ({:.2f} to {:.2f})".format(*intervals[name]) if name in intervals else ""
+            table.add_row(name.replace("_", " "), shown + ends)
+    recall = result.get("recall", {})
+    if len(recall) <= 20:
+        for name, value in recall.items():
+            table.add_row(escape(f"recall of {name}"), "no images" if value is None else f"{value:.2f}")
+    return table
+
+
+def _layers(rows: list[dict[str, Any]]) -> Table:
+    table = Table("layer", "features", "kNN", "SVM", "precision at 100", "mAP at 100", "binary mAP at 100")
+    for row in rows:
+        scores = (
+            row["knn"],
+            row["svm"],
+            row["retrieval"]["precision_at_100"],
+            row["retrieval"]["map_at_100"],
+            row["binary_retrieval"]["map_at_100"],
+        )
+        table.add_row(row["layer"], str(row["size"]), *(f"{score:.2f}" for score in scores))
+    return table
 
 
 if __name__ == "__main__":

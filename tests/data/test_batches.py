@@ -1,6 +1,6 @@
 import itertools
 import random
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,8 +11,11 @@ from image_files import refused
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fasthebb.data import Batches, ImageSet, Preprocessing
-from fasthebb.data.batches import mirror_and_shift
+from fasthebb.data import Augmentation, Batches, ImageSet, Preprocessing
+from fasthebb.data.augmentation import mirror_and_shift
+
+CHANGING = ["shift", "light", "hard"]
+LEVELS = st.sampled_from(get_args(Augmentation))
 
 
 def numbered(count: int = 37, side: int = 16) -> ImageSet:
@@ -36,9 +39,9 @@ def epoch(batches: Batches, number: int = 0) -> tuple[Tensor, Tensor]:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(1, 40), st.integers(1, 50), st.booleans(), st.booleans(), st.booleans(), st.integers(-3, 2**70))
+@given(st.integers(1, 40), st.integers(1, 50), st.booleans(), LEVELS, st.booleans(), st.integers(-3, 2**70))
 def test_every_image_comes_once(
-    count: int, size: int, shuffle: bool, augment: bool, drop_last: bool, seed: int
+    count: int, size: int, shuffle: bool, augment: Augmentation, drop_last: bool, seed: int
 ) -> None:
     images = numbered(count, side=8)
     batches = Batches(
@@ -57,19 +60,20 @@ def test_every_image_comes_once(
 def test_batches_are_ready_for_the_network() -> None:
     images = numbered()
     preprocessing = Preprocessing.fit(images, whiten=True)
-    for augment in (False, True):
+    for augment in get_args(Augmentation):
         for x, labels in Batches(images, preprocessing, batch_size=10, shuffle=True, augment=augment):
             assert x.dtype == torch.float32
             assert x.is_contiguous(memory_format=torch.channels_last)
             assert labels.dtype == torch.int64
             assert not x.requires_grad
-            if not augment:
+            if augment == "none":
                 torch.testing.assert_close(x, preprocessing(images.images[labels]), atol=1e-4, rtol=1e-4)
 
 
-def test_each_epoch_has_its_order_and_each_pass_of_it_the_same() -> None:
+@pytest.mark.parametrize("level", CHANGING)
+def test_each_epoch_has_its_order_and_each_pass_of_it_the_same(level: Augmentation) -> None:
     images = numbered()
-    batches = Batches(images, plain(images), batch_size=8, shuffle=True, augment=True, seed=3)
+    batches = Batches(images, plain(images), batch_size=8, shuffle=True, augment=level, seed=3)
     passes = [epoch(batches, number) for number in (0, 1, 0)]
     assert passes[0][1].tolist() != passes[1][1].tolist()
     assert not torch.equal(passes[0][0], passes[1][0])
@@ -85,7 +89,8 @@ def test_the_seed_decides() -> None:
     assert orders[0] == orders[1] != orders[2]
 
 
-def test_global_generators_are_neither_read_nor_moved() -> None:
+@pytest.mark.parametrize("level", CHANGING)
+def test_global_generators_are_neither_read_nor_moved(level: Augmentation) -> None:
     images = numbered()
     results = []
     for seed in (1, 2):
@@ -93,7 +98,7 @@ def test_global_generators_are_neither_read_nor_moved() -> None:
         np.random.seed(seed)
         random.seed(seed)
         states = torch.get_rng_state(), np.random.get_state(), random.getstate()
-        results.append(epoch(Batches(images, plain(images), batch_size=8, shuffle=True, augment=True)))
+        results.append(epoch(Batches(images, plain(images), batch_size=8, shuffle=True, augment=level)))
         assert torch.equal(torch.get_rng_state(), states[0])
         assert str(np.random.get_state()) == str(states[1])
         assert random.getstate() == states[2]
@@ -102,20 +107,21 @@ def test_global_generators_are_neither_read_nor_moved() -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(1, 40), st.integers(0, 5), st.booleans())
-def test_the_batch_size_changes_no_image(size: int, number: int, shuffle: bool) -> None:
+@given(st.integers(1, 40), st.integers(0, 5), st.booleans(), LEVELS)
+def test_the_batch_size_changes_no_image(size: int, number: int, shuffle: bool, level: Augmentation) -> None:
     images = numbered()
     whole, parts = (
-        epoch(Batches(images, plain(images), batch_size=one, shuffle=shuffle, augment=True, seed=5), number)
+        epoch(Batches(images, plain(images), batch_size=one, shuffle=shuffle, augment=level, seed=5), number)
         for one in (37, size)
     )
-    assert torch.equal(whole[0], parts[0])
+    rounding = 0 if level in ("none", "shift") else 1e-5
+    torch.testing.assert_close(whole[0], parts[0], atol=rounding, rtol=0)
     assert whole[1].tolist() == parts[1].tolist()
 
 
 def test_augmented_images_are_mirrored_and_shifted_by_up_to_an_eighth() -> None:
     images = numbered(250, side=24)
-    out, _ = epoch(Batches(images, plain(images), batch_size=250, shuffle=True, augment=True))
+    out, _ = epoch(Batches(images, plain(images), batch_size=250, shuffle=True, augment="shift"))
     moves = set()
     for image, moved in zip(images.images, out.mul(255).round().to(torch.uint8), strict=True):
         padded = np.pad(image.numpy(), ((0, 0), (4, 4), (4, 4)), mode="reflect")
@@ -136,28 +142,35 @@ def moved_by(padded: NDArray[np.uint8], down: int, right: int, mirrored: bool) -
     return window[:, :, ::-1] if mirrored else window
 
 
-def test_small_images_are_augmented_too() -> None:
+@pytest.mark.parametrize("level", CHANGING)
+def test_small_images_are_augmented_too(level: Augmentation) -> None:
     for side in (1, 2, 7):
         images = numbered(5, side)
-        out, _ = epoch(Batches(images, plain(images), batch_size=2, shuffle=True, augment=True))
+        out, _ = epoch(Batches(images, plain(images), batch_size=2, shuffle=True, augment=level))
         assert out.shape == images.images.shape
+        assert out.isfinite().all()
+
+
+def test_what_moves_in_is_reflected_as_often_as_it_takes() -> None:
     one = torch.arange(3).reshape(1, 1, 1, 3)
     row, zero, no = torch.tensor([0]), torch.tensor([0]), torch.tensor([False])
     assert mirror_and_shift(one, row, no, zero, torch.tensor([-2])).tolist() == [[[[2, 1, 0]]]]
 
 
-def test_the_images_themselves_stay_as_they_are() -> None:
+@pytest.mark.parametrize("level", CHANGING)
+def test_the_images_themselves_stay_as_they_are(level: Augmentation) -> None:
     images = numbered()
     before = images.images.clone()
-    for x, _ in Batches(images, plain(images), batch_size=5, shuffle=False, augment=True):
+    for x, _ in Batches(images, plain(images), batch_size=5, shuffle=False, augment=level):
         x.zero_()
     for x, _ in Batches(images, plain(images), batch_size=37, shuffle=False):
         x.zero_()
     assert torch.equal(images.images, before)
     deep = ImageSet(images.images.float() / 255, images.labels, images.names)
     kept = deep.images.clone()
-    for x, _ in Batches(deep, plain(deep), batch_size=37, shuffle=False):
-        x.zero_()
+    for augment in ("none", level):
+        for x, _ in Batches(deep, plain(deep), batch_size=37, shuffle=False, augment=augment):
+            x.zero_()
     assert torch.equal(deep.images, kept)
 
 
@@ -166,6 +179,14 @@ def test_a_batch_holds_at_least_one_image(size: int) -> None:
     images = numbered(3)
     with refused(f"batch size {size}", "at least 1"):
         Batches(images, plain(images), batch_size=size, shuffle=False)
+
+
+def test_an_unknown_augmentation_is_refused() -> None:
+    images = numbered(3)
+    wrong: Any
+    for wrong in ("strong", True, None):
+        with refused(f"{wrong!r}", "none, shift, light, hard"):
+            Batches(images, plain(images), batch_size=1, shuffle=False, augment=wrong)
 
 
 def test_a_subset_keeps_what_is_known_of_its_images() -> None:

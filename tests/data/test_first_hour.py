@@ -104,7 +104,7 @@ def test_images_are_held_once_as_bytes_and_prepared_in_batches(data: ImageData) 
     owners = {part.images.untyped_storage().data_ptr() for part in (data.unlabelled, data.train, data.test)}
     assert len(owners) == 1
     preprocessing = Preprocessing.fit(data.unlabelled, whiten=True)
-    batches = Batches(data.unlabelled, preprocessing, batch_size=256, shuffle=True, augment=True)
+    batches = Batches(data.unlabelled, preprocessing, batch_size=256, shuffle=True, augment="shift")
     images, labels = next(iter(batches))
     assert images.shape == (256, 3, 8, 8)
     assert images.isfinite().all()

@@ -131,7 +131,7 @@ def test_unknown_model_names_the_nearest() -> None:
     assert build_model("cnn6", classes=2, width=0.1, hidden=8).classifier[-1].out_features == 2
     with pytest.raises(ValueError, match="did you mean 'cnn6'"):
         build_model("CNN")
-    with pytest.raises(ValueError, match=r"no model 'transformer' \(models: "):
+    with pytest.raises(ValueError, match=r"no model 'transformer'.* \(models: "):
         build_model("transformer")
 
 
@@ -182,6 +182,38 @@ def test_vgg_norms_after_the_relu_where_it_learns_without_backprop() -> None:
     assert order(True)[-3:] == ["dense9", "relu9", "norm9"]
     with pytest.raises(ValueError, match="must be one of 11, 13, 16, 19, got 12"):
         vgg(12)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg11_bn", "mobilenet_v3_small", "convnext_tiny", "vit_b_16"])
+def test_networks_of_torchvision_are_taken_apart(name: str) -> None:
+    with torch.device("meta"):
+        model = build_model(name, classes=7, image_size=64).eval()
+        whole = torchvision.models.get_model(name)
+        images = torch.zeros(2, 3, 64, 64)
+    assert model(images).shape == (2, 7)
+    count = sum(p.numel() for p in whole.parameters()) - sum(p.numel() for p in model.features.parameters())
+    last = [module for module in whole.modules() if isinstance(module, nn.Linear)][-1]
+    positions = whole.get_parameter("encoder.pos_embedding") if name == "vit_b_16" else torch.zeros(0)
+    kept = model.features[0].get_parameter("encoder.pos_embedding") if name == "vit_b_16" else torch.zeros(0)
+    assert count == last.weight.numel() + last.bias.numel() + positions.numel() - kept.numel()
+
+
+def test_networks_of_timm_take_any_channels() -> None:
+    model = build_model("mobilenetv3_small_050", classes=3, channels=5, image_size=32).eval()
+    assert model(torch.zeros(2, 5, 32, 32)).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "message"),
+    [
+        ("resnet18", {"channels": 1}, "takes 3 channels, got 1"),
+        ("resnet18", {"width": 0.5}, "found width 0.5 and hidden 0, expected 1 and 0"),
+        ("squeezenet1_1", {}, "has no dense layer at its end"),
+    ],
+)
+def test_what_networks_from_elsewhere_cannot_do_is_said(name: str, kwargs: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_model(name, **kwargs)
 
 
 def test_every_network_has_the_keywords_that_its_weights_are_saved_with() -> None:

@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from fasthebb.runs import (
     predict,
     pretrain,
 )
+from fasthebb.runs.options import Select
 
 from .conftest import SMALL, write_images
 
@@ -91,7 +93,7 @@ def test_the_main_job_learns(classifier: Path) -> None:
     assert (result["labels"], result["test_images"]) == (18, 6)
     assert result["top1"] > 60
     assert "top5" not in result  # of three classes it would say nothing
-    assert set(result["validation"]) == {"top1", "balanced_accuracy", "macro_f1"}
+    assert set(result["validation"]) == {"top1", "balanced_accuracy", "macro_f1", "auroc", "calibration_error"}
 
 
 def test_evaluate_repeats_the_scores_of_fine_tuning(classifier: Path, by_class: Path) -> None:
@@ -111,6 +113,55 @@ def test_images_that_had_no_part_in_the_training_are_all_scored(classifier: Path
     result = evaluate(options, progress=False)
     assert result["images"] == 14
     assert result["top1"] > 60
+    assert result["recall"]["cat"] is None
+    assert [sum(row) for row in result["confusion"]] == [7, 7, 0]
+    assert result["interval"]["top1"][0] <= result["top1"] <= result["interval"]["top1"][1]
+    assert result["interval_over"] == "images"
+
+
+def test_evaluate_says_what_becomes_of_each_class(classifier: Path, by_class: Path, tmp_path: Path) -> None:
+    result = evaluate(EvaluateOptions(weights=str(classifier), data=str(by_class)), tmp_path / "scores", progress=False)
+    assert json.loads((tmp_path / "scores" / "result.json").read_text()) == result
+    hits = [row[index] for index, row in enumerate(result["confusion"])]
+    assert list(result["recall"]) == ["ant", "bee", "cat"]
+    assert list(result["recall"].values()) == [50.0 * count for count in hits]  # of two images a class
+    assert result["top1"] == pytest.approx(100 * sum(hits) / 6, abs=1e-3)
+    assert set(result["interval"]) == {"top1", "balanced_accuracy"}
+    assert "layers" not in result
+
+
+def test_evaluate_compares_the_layers(classifier: Path, by_class: Path) -> None:
+    options = EvaluateOptions(weights=str(classifier), data=str(by_class), layers=True)
+    result = evaluate(options, progress=False)
+    assert result["reference_images"] == 18
+    rows = result["layers"]
+    assert [row["layer"] for row in rows] == [f"features.norm{index}" for index in range(1, 6)]
+    assert all(0 <= row[name] <= 100 for row in rows for name in ("knn", "svm"))
+    assert all(set(row["retrieval"]) == set(row["binary_retrieval"]) for row in rows)
+    assert rows[0]["size"] == 4 * 10
+    assert rows[-1]["knn"] > 60  # a bright quarter says the class
+
+
+@pytest.mark.parametrize("split", ["train", "all"])
+def test_layers_are_not_compared_on_the_images_that_they_learn_from(
+    classifier: Path, by_class: Path, tmp_path: Path, split: Any
+) -> None:
+    options = EvaluateOptions(weights=str(classifier), data=str(by_class), split=split, layers=True)
+    with pytest.raises(RunError, match=f"--split {split} contains"):
+        evaluate(options, tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_class_weights_change_the_training_of_unequal_classes(
+    finetune_options: FinetuneOptions, tmp_path: Path
+) -> None:
+    for kind, (name, count) in enumerate([("ant", 20), ("bee", 5), ("cat", 5)]):
+        write_images(tmp_path / "unequal" / name, count, kind=kind)
+    options = replace(finetune_options, data=str(tmp_path / "unequal"), epochs=2)
+    for weights in ("none", "balanced"):
+        finetune(replace(options, class_weights=weights), tmp_path / weights, progress=False)
+    none, balanced = features(tmp_path / "none"), features(tmp_path / "balanced")
+    assert not torch.equal(none["features.conv1.weight"], balanced["features.conv1.weight"])
 
 
 def test_predictions_are_a_table_and_do_not_depend_on_the_batch_size(classifier: Path, tmp_path: Path) -> None:
@@ -162,6 +213,11 @@ def test_a_labs_first_hour(lab: tuple[Path, Path], tmp_path: Path) -> None:
     result = finetune(options, tmp_path / "classifier", progress=False)
     assert result["labels"] + result["test_images"] < 21
     assert seen["images"] < 60  # those of held-out patients stay unseen
+    scored = evaluate(
+        EvaluateOptions(str(tmp_path / "classifier"), str(folder), str(table), "patient", layers=True), progress=False
+    )
+    assert scored["interval_over"] == "groups"
+    assert scored["images"] == result["test_images"]
     rows = predict(PredictOptions(weights=str(tmp_path / "classifier"), images=str(folder)), progress=False)
     assert len(rows) == 60
 
@@ -282,3 +338,51 @@ def test_backprop_alone_is_the_network_with_biases(by_class: Path, tmp_path: Pat
     options = FinetuneOptions(data=str(by_class), epochs=1, **SMALL)
     finetune(options, tmp_path / "alone", progress=False)
     assert "features.conv1.bias" in features(tmp_path / "alone")
+
+
+@pytest.mark.parametrize("select", ["labelled-cv", "validation"])
+def test_the_epoch_may_be_chosen_and_what_it_costs_in_labels_is_counted(
+    by_class: Path, tmp_path: Path, select: Select
+) -> None:
+    options = FinetuneOptions(data=str(by_class), select=select, labels="9", epochs=4, lr=0.05, **SMALL)
+    result = finetune(options, tmp_path / "out", progress=False)
+    assert result["labels"] == 9
+    assert result["labels_spent"] == {"labelled-cv": 9, "validation": 9 + 6}[select]
+    assert 1 <= result["epochs"] <= 4
+    if select == "validation":
+        rows = (tmp_path / "out" / "metrics.csv").read_text().splitlines()
+        column = rows[0].split(",").index("val_top1")
+        best = max(float(row.split(",")[column]) for row in rows[1:])
+        assert result["validation"]["top1"] == pytest.approx(best, abs=1e-3)
+
+
+def test_the_draw_of_labels_has_a_seed_of_its_own(by_class: Path, tmp_path: Path) -> None:
+    options = FinetuneOptions(data=str(by_class), labels="3", epochs=1, **SMALL)
+    results = [
+        finetune(replace(options, seed=seed, draw_seed=draw), tmp_path / f"{seed}-{draw}", progress=False)
+        for seed, draw in ((0, None), (0, 0), (0, 7))
+    ]
+    assert [result["seeds"]["draw"] for result in results] == [0, 0, 7]
+    assert results[0]["top1"] == results[1]["top1"]
+    weights = [load_file(tmp_path / name / "classifier.safetensors") for name in ("0-0", "0-7")]
+    assert not torch.equal(weights[0]["classifier.1.weight"], weights[1]["classifier.1.weight"])
+
+
+def test_layers_that_do_not_learn_keep_their_weights(pretrain_options: PretrainOptions, tmp_path: Path) -> None:
+    pretrain(replace(pretrain_options, layers=["conv1", "conv[3]"]), tmp_path / "some", progress=False)
+    pretrain(replace(pretrain_options, lr=0.0), tmp_path / "none", progress=False)
+    learned, still = features(tmp_path / "some"), features(tmp_path / "none")
+    moved = {name for name, weight in learned.items() if weight.dim() > 1 and not torch.equal(weight, still[name])}
+    assert moved == {"features.conv1.weight", "features.conv3.weight"}
+
+
+@pytest.mark.parametrize("method", ["vae", "vae-paper"])
+def test_a_vae_leaves_an_encoder_that_finetunes(
+    pretrain_options: PretrainOptions, by_class: Path, tmp_path: Path, method: Any
+) -> None:
+    result = pretrain(replace(pretrain_options, method=method), tmp_path / "vae", progress=False)
+    assert result["method"] == method
+    network = SavedNetwork.load(tmp_path / "vae", "encoder.safetensors")
+    assert network.model["hebbian"] is False
+    options = FinetuneOptions(data=str(by_class), init=str(tmp_path / "vae"), epochs=1, batch_size=8)
+    assert 0 <= finetune(options, tmp_path / "classifier", progress=False)["top1"] <= 100

@@ -12,12 +12,13 @@ from fasthebb.models import Network, cnn6
 class RandomLoader:
     """Batches of fixed random images, in an order drawn anew every epoch, with noise from torch's own generator."""
 
-    def __init__(self, images: int = 24, batch: int = 8, classes: int = 3, seed: int = 0) -> None:
+    def __init__(self, images: int = 24, batch: int = 8, classes: int = 3, seed: int = 0, noise: float = 0.01) -> None:
         generator = torch.Generator().manual_seed(seed)
         self.images = torch.randn(images, 1, 24, 24, generator=generator)
         self.labels = torch.arange(images) % classes
         self.images += self.labels.view(-1, 1, 1, 1)
         self.batch = batch
+        self.noise = noise
         self.epoch = 0
         self.epochs_told: list[int] = []
 
@@ -31,7 +32,7 @@ class RandomLoader:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(self.epoch))
         for chosen in order.split(self.batch):
-            yield self.images[chosen] + 0.01 * torch.randn(()), self.labels[chosen]
+            yield self.images[chosen] + self.noise * torch.randn(()), self.labels[chosen]
 
 
 @pytest.fixture

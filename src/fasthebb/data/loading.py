@@ -95,14 +95,25 @@ def load_images(
     skipped = [*source.skipped, *(one for other in extra for one in other.skipped)]
     data_read = _gather(plan, decoded, size, channels, skipped, str(source.description), need_labels)
     _warn_skipped(data_read.skipped, data_read.source)
-    if labels is None or not len(data_read.train):
-        return data_read
-    train = data_read.train
-    chosen = labelled_subset(train.labels, labels, seed=seed, groups=train.groups, classes=plan.classes)
+    return data_read if labels is None or not len(data_read.train) else draw_labels(data_read, labels, seed)
+
+
+def draw_labels(data: ImageData, labels: str, seed: int) -> ImageData:
+    """The same images with some of the labels of training, see ``labelled_subset``.
+
+    Raises:
+        DataError: if there are fewer than asked for.
+
+    Example:
+        >>> len(draw_labels(load_images("digits", image_size=8), "3/class", seed=0).train)
+        30
+    """
+    train = data.train
+    chosen = labelled_subset(train.labels, labels, seed=seed, groups=train.groups, classes=data.classes)
     asked = labels_asked(train.labels, labels)
     note = f"{len(chosen)} labels were drawn, {asked} were asked for: a draw takes whole groups"
-    notes = data_read.notes if len(chosen) == asked else (*data_read.notes, note)
-    return replace(data_read, train=train.subset(chosen), notes=notes)
+    notes = data.notes if len(chosen) == asked else (*data.notes, note)
+    return replace(data, train=train.subset(chosen), notes=notes)
 
 
 def _labelled_source(data: str | Path, label_file: str | Path | None, group: str | None, strict: bool) -> Source:
@@ -211,7 +222,9 @@ def _readable(
     names = [item.name for item, _ in kept]
     position = {name: value for value, name in enumerate(classes)}
     labels = torch.tensor([-1 if item.label is None else position[item.label] for item, _ in kept], dtype=torch.int64)
-    return ImageSet(stack([one for _, one in kept], image_size, channels, names), labels, names), skipped
+    groups = [item.group for item, _ in kept]
+    pixels = stack([one for _, one in kept], image_size, channels, names)
+    return ImageSet(pixels, labels, names, groups if any(groups) else None), skipped
 
 
 def _drop_copies(plan: Plan, decoded: dict[str, Decoded]) -> None:

@@ -5,11 +5,14 @@ from fasthebb.models.cnn10 import cnn10
 from fasthebb.models.network import Network
 from fasthebb.models.registry import MODELS, build_model, usual
 from fasthebb.models.relative_variance import RelativeVarianceBatchNorm1d, RelativeVarianceBatchNorm2d
+from fasthebb.models.vae import VAE, Posterior
 from fasthebb.models.vgg import vgg
 
 __all__ = [
     "MODELS",
+    "VAE",
     "Network",
+    "Posterior",
     "RelativeVarianceBatchNorm1d",
     "RelativeVarianceBatchNorm2d",
     "build_model",

@@ -3,10 +3,12 @@
 import difflib
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from fasthebb.models.cnn6 import cnn6
 from fasthebb.models.cnn10 import cnn10
+from fasthebb.models.elsewhere import from_elsewhere, is_known_elsewhere
 from fasthebb.models.network import Network
 from fasthebb.models.vgg import VGGS
 
@@ -15,15 +17,19 @@ MODELS: dict[str, Callable[..., Network]] = {"cnn6": cnn6, "cnn10": cnn10, **VGG
 
 
 def builder(name: str) -> Callable[..., Network]:
-    """The builder of the network called `name`.
+    """The builder of the network called `name`, of torchvision or timm where it is none of ours.
 
     Raises:
         ValueError: no network has that name; the message says which one is meant, if any comes near.
     """
+    if name not in MODELS and is_known_elsewhere(name):
+        return partial(from_elsewhere, name)
     if name not in MODELS:
         nearest = difflib.get_close_matches(name.lower(), MODELS, n=1, cutoff=0.4)
         meant = f": did you mean '{nearest[0]}'?" if nearest else ""
-        raise ValueError(f"there is no model '{name}'{meant} (models: {', '.join(MODELS)})")
+        raise ValueError(
+            f"there is no model '{name}'{meant} (models: {', '.join(MODELS)}, and those of torchvision and timm)"
+        )
     return MODELS[name]
 
 
@@ -38,7 +44,7 @@ def build_model(name: str, **kwargs: Any) -> Network:
     >>> build_model("cnn-6")
     Traceback (most recent call last):
     ...
-    ValueError: there is no model 'cnn-6': did you mean 'cnn6'? (models: cnn6, cnn10, vgg11, vgg13, vgg16, vgg19)
+    ValueError: there is no model 'cnn-6': did you mean 'cnn6'? (models: cnn6, cnn10, vgg11, ..., and those of ...)
     """
     return builder(name)(**kwargs)
 

@@ -1,43 +1,54 @@
 """``fasthebb finetune``: a classifier from few labels, on pre-trained features or from random weights."""
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from fasthebb.data import Batches, ImageData, ImageSet, Preprocessing, load_images
-from fasthebb.evaluation import classification_scores, predict_logits
+from fasthebb.data import ImageData, draw_labels, load_images
 from fasthebb.runs.folder import RunError, RunFolder
 from fasthebb.runs.options import FinetuneOptions
 from fasthebb.runs.saved import SavedNetwork, network_options
-from fasthebb.training import Classifier, fit, make_trainer
+from fasthebb.runs.supervised import Supervised, untrained
+from fasthebb.training import trained_seconds
 
 _FROM_INIT = ("model", "width", "hidden", "image_size", "channels", "whiten")
 
 
-def finetune(options: FinetuneOptions, out: str | Path, *, progress: bool = True) -> dict[str, Any]:
+def finetune(
+    options: FinetuneOptions,
+    out: str | Path,
+    *,
+    progress: bool = True,
+    data: ImageData | None = None,
+    init: SavedNetwork | None = None,
+) -> dict[str, Any]:
     """Train a classifier and leave ``classifier.safetensors`` in ``out``; called again, go on or give the result.
 
     Args:
         options: what to do.
         out: run folder.
         progress: show bars and a summary of the data.
+        data: the images with every label, where they have been read already.
+        init: what ``options.init`` names, where it has been read already.
 
     Returns:
-        The content of ``result.json``: ``labels`` used, scores on the test images (``top1``, ``balanced_accuracy``,
-        ``macro_f1`` and, from six classes on, ``top5``; per cent), those on ``validation``, ``finetune_seconds``.
+        The content of ``result.json``: ``labels`` used, scores on the test images (those of
+        `classification_scores`, in per cent), those on ``validation``, ``finetune_seconds``.
 
     Raises:
         ValueError: for a user's mistake, in one line.
         KeyboardInterrupt: after Ctrl-C; the same call goes on.
     """
+    if options.taught and (options.probe or options.select != "last" or options.class_weights != "none"):
+        raise RunError(
+            "--taught teaches the classifier by a Hebbian rule: leave out --probe, --select, --class-weights"
+        )
     folder = RunFolder(out, "finetune", options)
     finished = folder.result()
     if finished is not None:
         return finished
-    init = None if options.init is None else SavedNetwork.load(options.init, "encoder.safetensors")
+    if init is None and options.init is not None:
+        init = SavedNetwork.load(options.init, "encoder.safetensors")
     if init is not None:
         _refuse_conflicts(options, init)
         described = dict(init.model)
@@ -49,80 +60,49 @@ def finetune(options: FinetuneOptions, out: str | Path, *, progress: bool = True
             image_size=options.image_size,
             channels=options.channels,
         )
-    data = load_images(
-        options.data,
-        unlabelled=options.unlabelled,
-        label_file=options.label_file,
-        labels=options.labels,
-        group=options.group,
-        image_size=options.image_size if init is None else init.model["image_size"],
-        default_size=described["image_size"],
-        channels=options.channels if init is None else init.model["channels"],
-        seed=options.seed,
-        strict=options.strict,
-        progress=progress,
+    draw_seed = options.seed if options.draw_seed is None else options.draw_seed
+    if data is None:
+        data = load_images(
+            options.data,
+            unlabelled=options.unlabelled,
+            label_file=options.label_file,
+            labels=options.labels,
+            group=options.group,
+            image_size=options.image_size if init is None else init.model["image_size"],
+            default_size=described["image_size"],
+            channels=options.channels if init is None else init.model["channels"],
+            seed=draw_seed,
+            strict=options.strict,
+            progress=progress,
+        )
+        if progress:
+            print(data.summary())
+    elif options.labels is not None:
+        data = draw_labels(data, options.labels, draw_seed)
+    training = Supervised(
+        options, data, init or untrained(described, data, bool(options.whiten)), draw_seed, progress=progress
     )
-    if progress:
-        print(data.summary())
-    torch.manual_seed(options.seed)
-    network = _untrained(described, data, bool(options.whiten)) if init is None else init
-    model = network.build(len(data.classes), options.dropout)
     start = time.perf_counter()
-    module = Classifier(
-        model,
-        classes=len(data.classes),
-        epochs=options.epochs,
-        lr=options.lr,
-        momentum=options.momentum,
-        weight_decay=options.weight_decay,
-        probe=options.probe,
-        seed=options.seed,
-    )
-    trainer = make_trainer(
-        epochs=options.epochs,
-        out=folder.path,
-        precision=options.precision,
-        progress=progress,
-        deterministic=options.deterministic,
-    )
-    batches = Batches(
-        data.train,
-        network.preprocessing,
-        batch_size=options.batch_size,
-        shuffle=True,
-        seed=options.seed,
-        augment=data.train.images.shape[1] >= 3 if options.augment is None else options.augment,
-    )
-    fit(trainer, module, batches, ckpt=folder.checkpoint)
-    seconds = time.perf_counter() - start
-
-    def score(images: ImageSet) -> dict[str, float]:
-        ordered = Batches(images, network.preprocessing, batch_size=256, shuffle=False)
-        return classification_scores(*predict_logits(model, ordered), len(data.classes))
-
-    scores = score(data.test)
-    network.with_weights(model.state_dict(), data.classes).save(folder.path / "classifier.safetensors")
+    epochs = training.cross_validate()[0] if options.select == "labelled-cv" else options.epochs
+    choosing = time.perf_counter() - start
+    model = training.run(data.train, epochs, folder)
+    validation = training.score(model, data.validation) if len(data.validation) else None
+    scores = training.score(model, data.test)
+    training.network.with_weights(model.state_dict(), data.classes).save(folder.path / "classifier.safetensors")
     return folder.finish(
         {
             "command": "finetune",
             "init": options.init,
             "labels": len(data.train),
-            "seed": options.seed,
-            **{name: round(value, 3) for name, value in scores.items()},
+            "labels_spent": len(data.train) + (len(data.validation) if options.select == "validation" else 0),
+            "seeds": {"weights": options.seed, "order": options.seed, "draw": draw_seed},
+            "select": options.select,
+            "epochs": epochs,
+            **scores,
             "test_images": len(data.test),
-            "validation": {name: round(value, 3) for name, value in score(data.validation).items()}
-            if len(data.validation)
-            else None,
-            "finetune_seconds": round(seconds, 1),
+            "validation": validation,
+            "finetune_seconds": round(choosing + trained_seconds(folder.path), 1),
         }
-    )
-
-
-def _untrained(described: Mapping[str, Any], data: ImageData, whiten: bool) -> SavedNetwork:
-    """The network for backprop alone: biases and plain batch norm."""
-    images = data.unlabelled.images
-    return SavedNetwork(
-        {**described, "channels": images.shape[1], "hebbian": False}, Preprocessing.fit(images, whiten=whiten), {}
     )
 
 

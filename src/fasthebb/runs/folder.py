@@ -1,6 +1,7 @@
 """A run's folder: one configuration, results whole or absent, and the same command goes on where it stopped."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from importlib.metadata import version
@@ -82,7 +83,13 @@ class RunFolder:
     def result(self) -> dict[str, Any] | None:
         """The results of a run that is finished."""
         file = self.path / "result.json"
-        return dict(json.loads(file.read_text())) if file.is_file() else None
+        if not file.is_file():
+            return None
+        try:
+            return dict(json.loads(file.read_text()))
+        except ValueError:  # cut short, by a full disk say
+            warnings.warn(f"{file} is damaged: its last step is done again", UserWarning, stacklevel=2)
+            return None
 
     def finish(self, result: Mapping[str, Any]) -> dict[str, Any]:
         """Write ``result.json``, the last file of a run, and give its content."""

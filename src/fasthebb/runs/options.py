@@ -4,7 +4,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fasthebb import HPCA, Rule
+from fasthebb.data import Augmentation
 from fasthebb.training import Order, Precision
+
+Select = Literal["last", "labelled-cv", "validation"]
+"""How the epoch is chosen whose weights a fine-tuning keeps."""
 
 
 @dataclass(frozen=True)
@@ -41,30 +45,40 @@ class PretrainOptions(DataOptions):
     """Options of ``fasthebb pretrain``.
 
     Args:
+        method: "hebbian" learns by the rule; "vae" is a variational autoencoder around the same network, and
+            "vae-paper" the one that the FastHebb papers compare with.
         rule: "hpca", "swta", "hebb", "oja", "sanger", "wta", "polynomial_wta", "krotov_hopfield", "softhebb", "ica", or
             the ``module.Class`` of a rule of your own; its fields are ``--rule.FIELD``.
+        layers: names or patterns of the layers that learn; every hidden layer if left out.
         order: "together" lets all layers learn at once, "greedy" one after the other.
-        epochs: passes over the unlabelled images (in the greedy order, for each layer).
-        lr: learning rate of the rule; 0 is the control in which only batch norm adapts.
-        model: "cnn6", "cnn10", "vgg11", "vgg13", "vgg16" or "vgg19".
+        fold: fold norms into the weights, where a rule hands on x.w / |w|; false leaves them to the fine-tuning, which
+            then goes on dividing by them, as the papers do.
+        epochs: passes over the unlabelled images (in the greedy order, for each layer); 5 if left out, 20 for a VAE.
+        lr: learning rate; 0.1 if left out, 0.001 for a VAE; 0 is the control in which only batch norm adapts.
+        model: "cnn6", "cnn10", "vgg11", "vgg13", "vgg16", "vgg19", or a network of torchvision or timm.
         width: factor on the numbers of channels of its convolutions.
         hidden: neurons of its dense layer, 0 for none; if left out, 4096, and none in a VGG.
         image_size: height and width in pixels that images are resized to; the network's own if left out.
         channels: colour channels of an image; chosen if left out.
-        augment: mirror and shift the images at random.
+        augment: change the images at random: "none", "shift" (mirror them, and shift by up to an eighth), "light" (also
+            turn and resize), "hard" (also perspective, colour and a hidden part); all but "none" mirror, which digits
+            and letters do not bear.
         whiten: decorrelate pixels (ZCA), as competitive rules need it; if left out, done for these.
     """
 
+    method: Literal["hebbian", "vae", "vae-paper"] = "hebbian"
     rule: Rule = field(default_factory=lambda: HPCA(max_lr=0.1))
+    layers: list[str] = field(default_factory=list)
     order: Order = "together"
-    epochs: int = 5
-    lr: float = 0.1
+    fold: bool = True
+    epochs: int | None = None
+    lr: float | None = None
     model: str = "cnn6"
     width: float = 1.0
     hidden: int | None = None
     image_size: int | None = None
     channels: int | None = None
-    augment: bool = False
+    augment: Augmentation = "none"
     whiten: bool | None = None
 
 
@@ -75,13 +89,20 @@ class FinetuneOptions(DataOptions):
     Args:
         init: run folder or ``encoder.safetensors`` of a pre-training; left out, backprop starts from random weights.
         labels: simulates scarcity: "400" images in all, the fraction "0.01", or "5/class"; every label if left out.
+        draw_seed: fixes the draw of labels; ``seed`` if left out.
         probe: train the classifier alone and leave the features as they are.
+        taught: teach the classifier alone by the rule SWTA, with the labels as its teacher, instead of by backprop.
+        select: the epoch whose weights are kept: "last"; "labelled-cv" as many epochs as were best in a five-fold
+            cross-validation on the labelled images; "validation" the best on the validation images, whose labels count.
         epochs: passes over the labelled images.
         lr: learning rate of the first ten epochs; halved every epoch after them.
+        stretch: factor on the lengths of that schedule, for trainings of more than 20 epochs.
         momentum: Nesterov momentum.
         weight_decay: L2 penalty.
         dropout: probability of leaving out an input of the classifier.
-        augment: mirror and shift the images at random; if left out, done for colour images.
+        class_weights: "balanced" weighs images so that every class counts the same, however few labels it has; with
+            "none" every labelled image counts the same.
+        augment: "none", "shift", "light" or "hard", as for ``pretrain``; if left out, "shift" for colour images.
         model: network, where there is no ``init``.
         width: factor on the numbers of channels, where there is no ``init``.
         hidden: neurons of the dense layer, where there is no ``init``.
@@ -92,13 +113,18 @@ class FinetuneOptions(DataOptions):
 
     init: str | None = None
     labels: str | None = None
+    draw_seed: int | None = None
     probe: bool = False
+    taught: bool = False
+    select: Select = "last"
     epochs: int = 20
     lr: float = 3e-3
+    stretch: float = 1.0
     momentum: float = 0.9
     weight_decay: float = 5e-2
     dropout: float = 0.5
-    augment: bool | None = None
+    class_weights: Literal["none", "balanced"] = "none"
+    augment: Augmentation | None = None
     model: str | None = None
     width: float | None = None
     hidden: int | None = None
@@ -115,10 +141,12 @@ class EvaluateOptions:
         weights: run folder or ``classifier.safetensors`` of a fine-tuning.
         data: labelled images, as for ``finetune``.
         label_file: CSV that labels the images.
-        group: column of the label file whose values never straddle splits.
+        group: column of the label file whose values never straddle splits; the intervals are by whole groups then.
         split: which of the images to score; "all" for images that have nothing to do with the training.
         batch_size: images at a time; the scores do not depend on it.
         strict: stop at the first unreadable image instead of leaving it out.
+        layers: also compare the layers: neighbours, a linear machine and retrieval on the features of each, with every
+            labelled training image of ``data`` to learn from, whether or not the fine-tuning had its label.
     """
 
     weights: str
@@ -128,6 +156,7 @@ class EvaluateOptions:
     split: Literal["test", "validation", "train", "all"] = "test"
     batch_size: int = 256
     strict: bool = False
+    layers: bool = False
 
 
 @dataclass(frozen=True)

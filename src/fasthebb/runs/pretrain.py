@@ -1,26 +1,40 @@
 """``fasthebb pretrain``: hidden layers learn from images alone."""
 
+import json
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from fasthebb.data import Batches, Preprocessing, load_images
-from fasthebb.models import build_model
+from fasthebb.data import Batches, ImageData, ImageSet, Preprocessing, load_images
+from fasthebb.models import Network, build_model
 from fasthebb.runs.folder import RunFolder, settings
 from fasthebb.runs.options import PretrainOptions
-from fasthebb.runs.saved import SavedNetwork, network_options
-from fasthebb.training import HebbianPretraining, fit, make_trainer, reestimate_batch_norm
+from fasthebb.runs.saved import NORMALISED, SavedNetwork, network_options
+from fasthebb.training import (
+    HebbianPretraining,
+    VAEPretraining,
+    fit,
+    make_trainer,
+    reestimate_batch_norm,
+    trained_seconds,
+)
+
+HEBBIAN_LR, HEBBIAN_EPOCHS = 0.1, 5
+VAE_LR, VAE_EPOCHS = 1e-3, 20
 
 
-def pretrain(options: PretrainOptions, out: str | Path, *, progress: bool = True) -> dict[str, Any]:
+def pretrain(
+    options: PretrainOptions, out: str | Path, *, progress: bool = True, data: ImageData | None = None
+) -> dict[str, Any]:
     """Pre-train a network and leave ``encoder.safetensors`` in ``out``; called again, go on or give the result.
 
     Args:
         options: what to do.
         out: run folder.
         progress: show bars and a summary of the data.
+        data: the images, where they have been read already.
 
     Returns:
         The content of ``result.json``: ``pretrain_seconds``, number of ``images``, ``layers`` read-outs.
@@ -40,31 +54,30 @@ def pretrain(options: PretrainOptions, out: str | Path, *, progress: bool = True
         image_size=options.image_size,
         channels=options.channels,
     )
-    data = load_images(
-        options.data,
-        unlabelled=options.unlabelled,
-        label_file=options.label_file,
-        group=options.group,
-        image_size=options.image_size,
-        default_size=described["image_size"],
-        channels=options.channels,
-        seed=options.seed,
-        strict=options.strict,
-        progress=progress,
-        need_labels=False,
-    )
-    if progress:
-        print(data.summary())
+    if data is None:
+        data = load_images(
+            options.data,
+            unlabelled=options.unlabelled,
+            label_file=options.label_file,
+            group=options.group,
+            image_size=options.image_size,
+            default_size=described["image_size"],
+            channels=options.channels,
+            seed=options.seed,
+            strict=options.strict,
+            progress=progress,
+            need_labels=False,
+        )
+        if progress:
+            print(data.summary())
     images = data.unlabelled
-    whiten = options.rule.competitive if options.whiten is None else options.whiten
+    hebbian = options.method == "hebbian"
+    whiten = hebbian and options.rule.competitive if options.whiten is None else options.whiten
     preprocessing = Preprocessing.fit(images.images, whiten=whiten)
     torch.manual_seed(options.seed)
-    described |= {"channels": images.images.shape[1], "hebbian": True}
+    described |= {"channels": images.images.shape[1], "hebbian": hebbian}
     model = build_model(**described)
-    start = time.perf_counter()
-    module = HebbianPretraining(
-        model, options.rule, lr=options.lr, order=options.order, epochs=options.epochs, seed=options.seed
-    )
+    module = learning(options, model)
     trainer = make_trainer(
         epochs=module.total_epochs,
         out=folder.path,
@@ -72,27 +85,26 @@ def pretrain(options: PretrainOptions, out: str | Path, *, progress: bool = True
         progress=progress,
         deterministic=options.deterministic,
     )
-    batches = Batches(
-        images,
-        preprocessing,
-        batch_size=options.batch_size,
-        shuffle=True,
-        seed=options.seed,
-        augment=options.augment,
-    )
-    fit(trainer, module, batches, ckpt=folder.checkpoint)
-    module.plasticity.detach()
-    reestimate_batch_norm(
-        model.features, Batches(images, preprocessing, batch_size=options.batch_size, shuffle=True, seed=options.seed)
-    )
-    seconds = time.perf_counter() - start
-    rule = settings(options)["rule"]
+    fit(trainer, module, _batches(options, images, preprocessing, augmented=True), ckpt=folder.checkpoint)
+    notes = {"data": options.data, "method": options.method}
+    rule = settings(options)["rule"] if hebbian else None
+    if isinstance(module, HebbianPretraining):
+        notes["rule"] = str(rule)
+        plasticity = module.plasticity
+        if options.fold:
+            plasticity.detach()
+        elif normalised := [name for name in plasticity.layers if plasticity.rules[name].unit_norm]:
+            notes[NORMALISED] = json.dumps(normalised)
+    start = time.perf_counter()
+    reestimate_batch_norm(model.features, _batches(options, images, preprocessing, augmented=False))
+    seconds = trained_seconds(folder.path) + time.perf_counter() - start
+    notes["pretrain_seconds"] = f"{seconds:.1f}"
     tensors = {name: value for name, value in model.state_dict().items() if name.startswith("features.")}
-    notes = {"rule": str(rule), "data": options.data, "pretrain_seconds": f"{seconds:.1f}"}
     SavedNetwork(described, preprocessing, tensors, notes=notes).save(folder.path / "encoder.safetensors")
     return folder.finish(
         {
             "command": "pretrain",
+            "method": options.method,
             "rule": rule,
             "images": len(images),
             "skipped": len(data.skipped),
@@ -102,4 +114,35 @@ def pretrain(options: PretrainOptions, out: str | Path, *, progress: bool = True
                 name: float(value) for name, value in trainer.logged_metrics.items() if name.startswith("layer/")
             },
         }
+    )
+
+
+def learning(options: PretrainOptions, model: Network) -> HebbianPretraining | VAEPretraining:
+    """The Lightning module that pre-trains ``model`` as the options ask for."""
+    if options.method == "hebbian":
+        return HebbianPretraining(
+            model,
+            dict.fromkeys(options.layers, options.rule) if options.layers else options.rule,
+            lr=HEBBIAN_LR if options.lr is None else options.lr,
+            order=options.order,
+            epochs=HEBBIAN_EPOCHS if options.epochs is None else options.epochs,
+            seed=options.seed,
+        )
+    return VAEPretraining(
+        model,
+        lr=VAE_LR if options.lr is None else options.lr,
+        epochs=VAE_EPOCHS if options.epochs is None else options.epochs,
+        seed=options.seed,
+        paper=options.method == "vae-paper",
+    )
+
+
+def _batches(options: PretrainOptions, images: ImageSet, preprocessing: Preprocessing, *, augmented: bool) -> Batches:
+    return Batches(
+        images,
+        preprocessing,
+        batch_size=options.batch_size,
+        shuffle=True,
+        seed=options.seed,
+        augment=options.augment if augmented else "none",
     )

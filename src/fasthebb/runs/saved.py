@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fasthebb.data import Preprocessing
-from fasthebb.models import build_model, usual
+from fasthebb.models import Network, build_model, usual
 from fasthebb.runs.folder import RunError
 from fasthebb.training import load_into, load_weights, save_weights
 
 FORMAT = "fasthebb 1"
+NORMALISED = "normalised"
+"""Note of the layers that hand on x.w / |w| of their weights as they are: a JSON list of names within ``features``."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,14 @@ class SavedNetwork:
     classes: list[str] = field(default_factory=list)
     notes: Mapping[str, str] = field(default_factory=dict)
 
-    def build(self, classes: int, dropout: float = 0.0) -> nn.Module:
+    def normalised(self) -> list[str]:
+        """Layers of ``features`` that hand on x.w / |w|: hooks must see to it."""
+        found = json.loads(self.notes.get(NORMALISED, "[]"))
+        if not (isinstance(found, list) and all(isinstance(name, str) for name in found)):
+            raise RunError(f"the weights name their normalised layers as {found}, expected a list of names")
+        return found
+
+    def build(self, classes: int, dropout: float = 0.0) -> Network:
         """The network with new outputs for ``classes`` classes and these features, random ones if there are no tensors.
 
         Raises:
@@ -46,7 +55,7 @@ class SavedNetwork:
             load_into(model, self.tensors)
         return model
 
-    def classifier(self) -> nn.Module:
+    def classifier(self) -> Network:
         """The whole network, features and classifier, in eval mode."""
         if not self.classes:
             raise RunError("these weights are an encoder without classes: fine-tune it first, with fasthebb finetune")

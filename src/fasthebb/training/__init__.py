@@ -2,10 +2,15 @@
 
 from fasthebb.training.batch_norm import reestimate_batch_norm
 from fasthebb.training.checkpoints import last_checkpoint
+from fasthebb.training.class_weights import balanced_class_weights
 from fasthebb.training.classifier import Classifier
+from fasthebb.training.clock import trained_seconds
 from fasthebb.training.pretraining import HebbianPretraining, Order
 from fasthebb.training.readouts import Readout, ReadoutWarning
+from fasthebb.training.selection import ValidationHistory, best_weights, folds
+from fasthebb.training.taught import TaughtClassifier
 from fasthebb.training.trainer import Precision, fit, make_trainer
+from fasthebb.training.vae import VAEPretraining
 from fasthebb.training.weights import WeightsError, load_into, load_weights, save_weights
 
 __all__ = [
@@ -15,12 +20,19 @@ __all__ = [
     "Precision",
     "Readout",
     "ReadoutWarning",
+    "TaughtClassifier",
+    "VAEPretraining",
+    "ValidationHistory",
     "WeightsError",
+    "balanced_class_weights",
+    "best_weights",
     "fit",
+    "folds",
     "last_checkpoint",
     "load_into",
     "load_weights",
     "make_trainer",
     "reestimate_batch_norm",
     "save_weights",
+    "trained_seconds",
 ]

@@ -11,9 +11,8 @@ from fasthebb import NonFiniteError
 from fasthebb.evaluation import classification_scores
 from fasthebb.training.batch_norm import fixed_batch_norms
 from fasthebb.training.layout import channels_last
+from fasthebb.training.schedule import learning_rate
 from fasthebb.training.seeding import seed_epoch
-
-CONSTANT_EPOCHS = 10
 
 
 class Classifier(lightning.LightningModule):
@@ -33,11 +32,16 @@ class Classifier(lightning.LightningModule):
             as they are, and takes no gradient any more.
         seed: with the number of the epoch it fixes everything that is drawn, so a resumed run equals an
             uninterrupted one.
+        class_weights: `(classes,)` factors on the loss of each class's images, such as `balanced_class_weights` gives.
+        stretch: how much longer than that the learning rate stays as it is, before and between the halvings.
 
     Raises:
-        ValueError: during training, a label that is no class (such as the -1 of unlabelled images).
+        ValueError: the number of class weights is not that of the classes; during training, a label that is no class
+            (such as the -1 of unlabelled images).
         fasthebb.NonFiniteError: at the end of an epoch in which the loss was not finite, before its checkpoint.
     """
+
+    class_weights: Tensor | None
 
     def __init__(
         self,
@@ -50,11 +54,16 @@ class Classifier(lightning.LightningModule):
         weight_decay: float = 5e-2,
         probe: bool = False,
         seed: int = 0,
+        class_weights: Tensor | None = None,
+        stretch: float = 1.0,
     ) -> None:
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.classes, self.total_epochs, self.lr, self.momentum = classes, epochs, lr, momentum
-        self.weight_decay, self.probe, self.seed = weight_decay, probe, seed
+        self.weight_decay, self.probe, self.seed, self.stretch = weight_decay, probe, seed, stretch
+        if class_weights is not None and class_weights.shape != (classes,):
+            raise ValueError(f"expected {classes} class weights, one a class, found {tuple(class_weights.shape)}")
+        self.register_buffer("class_weights", class_weights, persistent=False)  # on its device, but in no checkpoint
         self._labels_checked = False
         self._loss_sum = torch.zeros(())
         self._images = 0
@@ -97,7 +106,7 @@ class Classifier(lightning.LightningModule):
         self.train()
         epoch = self.current_epoch
         for group in self._optimizer().param_groups:
-            group["lr"] = self.lr * 0.5 ** max(0, epoch - CONSTANT_EPOCHS + 1)
+            group["lr"] = learning_rate(self.lr, epoch, self.stretch)
         self._loss_sum = torch.zeros((), device=self.device)
         self._images = 0
         loader: Any = self.trainer.train_dataloader
@@ -116,10 +125,10 @@ class Classifier(lightning.LightningModule):
         return batch
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
-        """Mean cross entropy of a batch `(images, labels)`."""
+        """Mean cross entropy of a batch `(images, labels)`, with the class weights if there are any."""
         images, labels = batch
         with fixed_batch_norms(self.model, when=len(images) == 1):
-            loss = nn.functional.cross_entropy(self(images), labels)
+            loss = self._loss(self(images), labels)
         self._loss_sum += loss.detach() * len(images)
         self._images += len(images)
         return loss
@@ -147,7 +156,15 @@ class Classifier(lightning.LightningModule):
         if not torch.isfinite(logits).all():
             return  # the end of the epoch names the cause
         scores = classification_scores(logits, labels, self.classes)
-        self.log_dict({f"val_{name}": score for name, score in scores.items()}, prog_bar=True)
+        for name, score in scores.items():
+            self.log(f"val_{name}", score, prog_bar=name == "top1")
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        if self.class_weights is None:
+            return nn.functional.cross_entropy(logits, labels)
+        # Over the number of images and not, as torch does, over the sum of their weights: that would let a batch
+        # without rare classes count as much as one with them, and undo the weight of an image that is alone.
+        return nn.functional.cross_entropy(logits, labels, self.class_weights, reduction="sum") / len(labels)
 
     def _optimizer(self) -> torch.optim.Optimizer:
         return self.trainer.optimizers[0]

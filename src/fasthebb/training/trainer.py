@@ -13,6 +13,7 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 
 from fasthebb.training.checkpoints import AtomicCheckpointIO
+from fasthebb.training.clock import EpochClock
 from fasthebb.training.metrics_file import MetricsFile
 
 Precision = Literal["32-true", "bf16-mixed"]
@@ -61,6 +62,8 @@ def make_trainer(
     precision: Precision = "32-true",
     progress: bool = True,
     deterministic: bool = False,
+    keep_best: str | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> lightning.Trainer:
     """A trainer for one device, for `fit`.
 
@@ -72,6 +75,8 @@ def make_trainer(
         precision: "32-true" or "bf16-mixed".
         progress: show a progress bar with the images a second.
         deterministic: use only operations whose result is the same on every run.
+        keep_best: a logged measure, the higher the better; the weights of its best epoch are kept for `best_weights`.
+        callbacks: further ones.
 
     Raises:
         ValueError: another precision.
@@ -80,11 +85,25 @@ def make_trainer(
         raise ValueError(f"precision must be one of {', '.join(get_args(Precision))}, got '{precision}'")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)  # device listings and tips
-    callbacks: list[Callback] = [ImagesPerSecondBar()] if progress else []
+    every: list[Callback] = [*callbacks, *([ImagesPerSecondBar()] if progress else [])]
     if out is not None:
-        callbacks.append(
+        every.append(EpochClock())
+        where = checkpoint_dir or Path(out) / "checkpoints"
+        if keep_best is not None:  # first, so that the last checkpoint knows of it
+            every.append(
+                ModelCheckpoint(
+                    dirpath=Path(where) / "best",  # not among those that a run resumes from
+                    filename="best",
+                    monitor=keep_best,
+                    mode="max",
+                    save_weights_only=True,
+                    enable_version_counter=False,
+                    save_on_train_epoch_end=True,
+                )
+            )
+        every.append(
             ModelCheckpoint(
-                dirpath=checkpoint_dir or Path(out) / "checkpoints",
+                dirpath=where,
                 filename="last",
                 enable_version_counter=False,  # one file, replaced
                 save_on_train_epoch_end=True,
@@ -97,7 +116,7 @@ def make_trainer(
         precision=precision,
         deterministic=deterministic,
         logger=False if out is None else MetricsFile(out),
-        callbacks=callbacks,
+        callbacks=every,
         plugins=[AtomicCheckpointIO()],
         enable_checkpointing=out is not None,
         enable_progress_bar=progress,

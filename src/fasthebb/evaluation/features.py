@@ -1,0 +1,104 @@
+"""What the layers of a network make of a set of images."""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from difflib import get_close_matches
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from fasthebb.evaluation.modes import evaluating
+
+POOLED_SIDE = 2
+
+
+def layer_features(
+    model: nn.Module, loader: Iterable[tuple[Tensor, Tensor]], layers: Sequence[str] = ("features",)
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Run `model` over `loader` in eval mode and keep what some of its layers hand on.
+
+    The maps of a convolution are averaged to at most 2x2 positions before they are flattened: an image becomes one
+    vector of moderate length, in which layers of very different resolution can be compared, and which still says
+    roughly where in the image something was.
+
+    Args:
+        model: any network; it is as before afterwards, also after an error.
+        loader: yields `(images, labels)` with labels `(N,)` int64.
+        layers: names of modules as in `model.named_modules()`, which hand on `(N, D)` or `(N, C, H, W)`.
+
+    Returns:
+        Features `(images, D)` float32 by layer name, and labels `(images,)` int64, all on the CPU, in the loader's
+        order. The features of all layers are held at once: 4 bytes x images x D of each.
+
+    Raises:
+        ValueError: there is no such layer, it is not called, it hands on something else, or the loader has no batch.
+
+    >>> import torch
+    >>> from fasthebb.models import cnn6
+    >>> model = cnn6(channels=1, image_size=24, width=0.1, hidden=16)
+    >>> batches = [(torch.zeros(5, 1, 24, 24), torch.arange(5))]
+    >>> features, labels = layer_features(model, batches, ["features.norm1", "features"])
+    >>> features["features.norm1"].shape, features["features"].shape                     # 10 channels, 2x2 positions
+    (torch.Size([5, 40]), torch.Size([5, 16]))
+    """
+    modules = dict(model.named_modules())
+    for name in layers:
+        if name not in modules:
+            close = get_close_matches(name, list(modules), n=1)
+            raise ValueError(f"the network has no layer '{name}'" + (f": did you mean '{close[0]}'?" if close else ""))
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    seen: dict[str, Tensor] = {}
+    kept: dict[str, list[Tensor]] = {name: [] for name in layers}
+    labels = []
+
+    def keep(name: str) -> Callable[[nn.Module, object, object], None]:
+        def hook(_: nn.Module, __: object, output: object) -> None:
+            seen[name] = _vectors(output, name)
+
+        return hook
+
+    with evaluating(model), torch.inference_mode(), ExitStack() as hooks:
+        for name in kept:
+            hooks.callback(modules[name].register_forward_hook(keep(name)).remove)
+        for images, targets in loader:
+            seen.clear()
+            model(images.to(device))
+            for name, batches in kept.items():
+                if name not in seen:
+                    raise ValueError(f"the layer '{name}' takes no part in the network's forward, or it is compiled")
+                batches.append(seen[name])
+            labels.append(targets)
+    if not labels:
+        raise ValueError("there are no images to take features of: the loader is empty")
+    return {name: torch.cat(kept.pop(name)) for name in list(kept)}, torch.cat(labels).cpu()
+
+
+def stages(model: nn.Module) -> list[str]:
+    """Names of the layers of `model.features` after which a hidden layer's work is done, and of its end.
+
+    These are its children with a norm (of any kind) or, if there is none, its convolutions and dense layers; then
+    `features` itself, unless the last of them is its end.
+
+    >>> from fasthebb.models import cnn6
+    >>> stages(cnn6(image_size=24, width=0.1, hidden=16))[-2:], stages(cnn6(image_size=24, width=0.1, hidden=0))[-2:]
+    (['features.norm4', 'features.norm5'], ['features.norm4', 'features'])
+    """
+    children = list(model.get_submodule("features").named_children())
+    norms = [name for name, child in children if isinstance(child, _NormBase | nn.GroupNorm | nn.LayerNorm)]
+    weighted = [name for name, child in children if isinstance(child, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)]
+    chosen = norms or weighted
+    end = [] if chosen and chosen[-1] == children[-1][0] else ["features"]
+    return [f"features.{name}" for name in chosen] + end
+
+
+def _vectors(output: object, name: str) -> Tensor:
+    """One vector an image, `(N, D)` float32 on the CPU: a copy, as an in-place layer may overwrite the output."""
+    if not isinstance(output, Tensor) or output.dim() not in (2, 4):
+        found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ValueError(f"the layer '{name}' hands on {found}, expected (N, D) or (N, C, H, W)")
+    features = output.float()
+    if features.dim() == 4:
+        height, width = (min(POOLED_SIDE, side) for side in features.shape[2:])
+        features = nn.functional.adaptive_avg_pool2d(features, (height, width)).flatten(1)
+    return features.clone().cpu()

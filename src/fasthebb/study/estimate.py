@@ -1,0 +1,108 @@
+"""How long a study will take, from some measured steps of each of its runs."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import lightning
+import torch
+from rich.table import Table
+
+from fasthebb.data import Batches, ImageData, ImageSet, Preprocessing
+from fasthebb.data.subsets import labels_asked
+from fasthebb.evaluation import predict_logits
+from fasthebb.models import Network, build_model
+from fasthebb.runs.options import PretrainOptions
+from fasthebb.runs.pretrain import learning
+from fasthebb.runs.saved import network_options
+from fasthebb.runs.supervised import FOLDS
+from fasthebb.study.grid import Cell, pretrain_options, pretrainings
+from fasthebb.study.options import StudyOptions
+from fasthebb.training import Classifier, fit, make_trainer
+
+STEPS = 8
+
+
+def estimate(cells: Sequence[Cell], options: StudyOptions, data: ImageData) -> Table:
+    """The grid, a row a method and amount of labels, with the seconds that it will take here.
+
+    Args:
+        cells: of the whole study.
+        options: with nothing left out.
+        data: images with every label.
+    """
+    table = Table("what", "runs", "seconds each", "minutes", title="what this study would do, on one worker")
+    total = 0.0
+
+    def add(what: str, runs: int, each: float) -> None:
+        nonlocal total
+        total += runs * each
+        table.add_row(what, str(runs), f"{each:.0f}", f"{runs * each / 60:.1f}")
+
+    befores = pretrainings(cells)
+    for name in dict.fromkeys(one.method.name for one in befores):
+        own = [one for one in befores if one.method.name == name]
+        add(f"pre-training {name}", len(own), _pretrain_seconds(pretrain_options(own[0], options), data))
+    step, scoring = _finetune_seconds(options, data)
+    for method, amount in dict.fromkeys((cell.method.name, cell.amount) for cell in cells):
+        runs = sum((cell.method.name, cell.amount) == (method, amount) for cell in cells)
+        batches = -(-labels_asked(data.train.labels, amount) // (options.batch_size or 1))
+        trainings = FOLDS if options.select == "labelled-cv" else 1
+        each = trainings * (options.epochs or 0) * batches * step + scoring
+        add(f"{method}, {amount} labels", runs, each)
+    table.add_section()
+    table.add_row("all", str(len(cells)), "", f"{total / 60:.1f}")
+    table.caption = f"from {STEPS} measured steps of each; probes are cheaper than that"
+    return table
+
+
+def _pretrain_seconds(options: PretrainOptions, data: ImageData) -> float:
+    images = data.unlabelled
+    preprocessing = Preprocessing.fit(images.images[:4096], whiten=bool(options.whiten))
+    module = learning(options, _network(options, data, hebbian=options.method == "hebbian"))
+    step = _seconds_a_step(module, images, preprocessing, options.batch_size)
+    steps = -(-len(images) // options.batch_size)
+    return step * steps * (module.total_epochs + 1)  # batch norm is estimated in one more
+
+
+def _finetune_seconds(options: StudyOptions, data: ImageData) -> tuple[float, float]:
+    """Of a step, and of scoring the images held out."""
+    network = _network(options, data, hebbian=False)
+    preprocessing = Preprocessing.fit(data.train.images[:4096], whiten=False)
+    module = Classifier(network, classes=len(data.classes), epochs=1)
+    step = _seconds_a_step(module, data.train, preprocessing, options.batch_size or 64)
+    some = data.test.subset(list(range(min(len(data.test), 512))))
+    ordered = Batches(some, preprocessing, batch_size=256, shuffle=False)
+    scoring = _seconds(lambda: predict_logits(network, ordered)) / len(some)
+    return step, scoring * (len(data.test) + len(data.validation))
+
+
+def _network(options: PretrainOptions | StudyOptions, data: ImageData, *, hebbian: bool) -> Network:
+    described = network_options(
+        options.model,
+        width=options.width,
+        hidden=options.hidden,
+        image_size=data.train.images.shape[2],
+        channels=data.train.images.shape[1],
+    )
+    return build_model(**described, classes=len(data.classes), hebbian=hebbian)
+
+
+def _seconds_a_step(
+    module: lightning.LightningModule, images: ImageSet, preprocessing: Preprocessing, batch_size: int
+) -> float:
+    """Of a training step in Lightning's loop, the start-up taken off."""
+
+    def run(steps: int) -> Callable[[], object]:
+        some = images.subset(torch.arange(steps * batch_size) % len(images))
+        batches = Batches(some, preprocessing, batch_size=batch_size, shuffle=True)
+        return lambda: fit(make_trainer(epochs=1, out=None, progress=False), module, batches)
+
+    _seconds(run(1))  # warm
+    few, many = _seconds(run(1)), _seconds(run(1 + STEPS))
+    return max(many - few, 0.0) / STEPS
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start

@@ -1,0 +1,208 @@
+"""The cells of a study, and the runs that each of them is made of."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fasthebb.data.subsets import labels_asked
+from fasthebb.runs import FinetuneOptions, PretrainOptions
+from fasthebb.study.methods import Method, method_named
+from fasthebb.study.options import Readout, StudyOptions
+
+VAES = ("vae", "vae-paper")
+FEW = 0.1
+"""The part of the labels up to which several draws are taken."""
+DRAWS_A_SEED = 1000
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """A pre-training, shared by every cell of its method and seed."""
+
+    method: Method
+    seed: int
+
+    @property
+    def folder(self) -> Path:
+        """Relative to the study's."""
+        return Path("pretrained") / f"{_as_file(self.method.name)}-s{self.seed}"
+
+
+@dataclass(frozen=True)
+class Search:
+    """The search for a method's settings, before any of its runs."""
+
+    method: Method
+
+    @property
+    def folder(self) -> Path:
+        """Relative to the study's."""
+        return Path("search") / _as_file(self.method.name)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training with labels, tested once.
+
+    Attributes:
+        method: how its features come about.
+        amount: of labels, as the user wrote it.
+        seed: of weights and of the order of images.
+        draw: number of the draw of labels within the seed; every method has the same draws.
+        readout: what is trained.
+    """
+
+    method: Method
+    amount: str
+    seed: int
+    draw: int
+    readout: Readout
+
+    @property
+    def pretraining(self) -> Pretraining | None:
+        """What must be done before."""
+        return Pretraining(self.method, self.seed) if self.method.pretrains else None
+
+    @property
+    def folder(self) -> Path:
+        """Relative to the study's."""
+        name = f"{self.readout}-s{self.seed}-d{self.draw}"
+        return Path("cells") / _as_file(self.method.name) / _as_file(self.amount) / name
+
+    @property
+    def draw_seed(self) -> int:
+        """Each seed has draws of its own, so that a spread over seeds is one over draws as well."""
+        return DRAWS_A_SEED * self.seed + self.draw
+
+    def __str__(self) -> str:
+        return f"{self.method.name}, {self.amount} labels, seed {self.seed}, draw {self.draw}, {self.readout}"
+
+
+Run = Search | Pretraining | Cell
+
+
+def make_grid(options: StudyOptions, train_labels: Tensor) -> list[Cell]:
+    """Every cell, in the order in which they are run: whole seeds first, so that a part of a study says something.
+
+    Args:
+        options: with nothing left out.
+        train_labels: ``(N,)`` classes of the labelled training images.
+
+    Raises:
+        ValueError: an unknown method, or an amount of labels that there is not.
+    """
+    assert options.methods and options.labels and options.seeds and options.draws
+    methods = [method_named(name, paper=options.preset is not None) for name in options.methods]
+    if any(method.kind == "weights" for method in methods) and options.weights is None:
+        raise ValueError("the method 'weights' needs the weights: give --weights FILE")
+    tuned = [method for method in methods if method.kind == "none-tuned"]
+    if tuned and not (any(m.kind == "none" for m in methods) and any(m.kind in ("rule", *VAES) for m in methods)):
+        raise ValueError(
+            f"the method {tuned[0].name!r} trains for as long as another one takes: it needs 'none' and one that "
+            "pre-trains"
+        )
+    methods.sort(key=lambda method: method.kind == "none-tuned")  # their time is that of the others
+    total = int((train_labels >= 0).sum())
+    counts = {amount: labels_asked(train_labels, amount) for amount in options.labels}
+    return [
+        Cell(method, amount, seed, draw, readout)
+        for seed in range(options.seeds)
+        for amount, count in counts.items()
+        for draw in range(options.draws if count <= FEW * total else 1)
+        for method in methods
+        for readout in options.readouts
+    ]
+
+
+def compared(cell: Cell, grid: Iterable[Cell]) -> tuple[Cell, list[Cell]]:
+    """What a cell of ``"none-tuned"`` takes its time from: backprop alone, and the methods that pre-train."""
+    alike = [
+        other
+        for other in grid
+        if (other.amount, other.seed, other.draw, other.readout) == (cell.amount, cell.seed, cell.draw, cell.readout)
+    ]
+    alone = next(other for other in alike if other.method.kind == "none")
+    return alone, [other for other in alike if other.method.kind in ("rule", *VAES)]
+
+
+def pretrainings(cells: Iterable[Cell]) -> list[Pretraining]:
+    """What must be pre-trained for these cells, each once."""
+    return list(dict.fromkeys(one for cell in cells if (one := cell.pretraining) is not None))
+
+
+def pretrain_options(one: Pretraining, options: StudyOptions) -> PretrainOptions:
+    """The options of ``fasthebb pretrain`` that this is."""
+    method, vae = one.method, one.method.kind in VAES
+    given: dict[str, Any] = {} if method.rule is None else {"rule": method.rule}
+    return PretrainOptions(
+        **given,
+        **_common(options),
+        method=method.kind if vae else "hebbian",  # type: ignore[arg-type]
+        layers=list(method.layers),
+        fold=options.preset is None,
+        # Weights at rest leave nothing to later passes: batch norm is estimated anew at the end.
+        epochs=1 if method.kind == "random" else options.pretrain_epochs,
+        lr=0.0 if method.kind == "random" else None if vae else options.pretrain_lr,
+        whiten=method.whiten,
+        seed=one.seed,
+        model=options.model or "cnn6",
+        width=options.width,
+        hidden=options.hidden,
+        image_size=options.image_size,
+        channels=options.channels,
+    )
+
+
+def finetune_options(cell: Cell, options: StudyOptions, stretch: float = 1.0) -> FinetuneOptions:
+    """The options of ``fasthebb finetune`` that this is.
+
+    Args:
+        cell: which; the ``init`` of its options is relative to the study's folder.
+        options: with nothing left out.
+        stretch: factor on the length of the training.
+    """
+    init = options.weights if cell.method.kind == "weights" else None
+    if cell.pretraining is not None:
+        init = str(cell.pretraining.folder)
+    network: dict[str, Any] = {}
+    if init is None:
+        network = {name: getattr(options, name) for name in ("model", "width", "hidden", "image_size", "channels")}
+        network["whiten"] = cell.method.whiten
+    probe, taught = cell.readout == "probe", cell.readout == "taught"
+    lr = options.probe_lr if probe and options.probe_lr is not None else options.lr
+    weight_decay = options.probe_weight_decay if probe else options.weight_decay
+    assert lr is not None and weight_decay is not None and options.epochs and options.select
+    return FinetuneOptions(
+        **_common(options),
+        **network,
+        init=init,
+        labels=cell.amount,
+        draw_seed=cell.draw_seed,
+        seed=cell.seed,
+        probe=probe,
+        taught=taught,
+        select="last" if taught else options.select,
+        epochs=max(1, round(options.epochs * stretch)),
+        stretch=stretch,
+        lr=lr,
+        weight_decay=weight_decay,
+        augment=options.augment,
+    )
+
+
+def _common(options: StudyOptions) -> dict[str, Any]:
+    names = ("data", "unlabelled", "label_file", "group", "strict", "precision", "deterministic", "batch_size")
+    return {name: getattr(options, name) for name in names}
+
+
+def _as_file(name: str) -> str:
+    """A name that any file system takes.
+
+    >>> _as_file("5/class"), _as_file("hpca@conv1/conv2")
+    ('5-class', 'hpca@conv1-conv2')
+    """
+    return re.sub(r"[^\w.@+-]", "-", name)

@@ -1,0 +1,84 @@
+"""What a study compares: ways to come to features before the labels are used."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from fasthebb import HPCA, SWTA, Rule
+from fasthebb.rules.names import NAMES, rule_class
+
+Kind = Literal["none", "none-tuned", "random", "weights", "vae", "vae-paper", "rule"]
+PLAIN: tuple[Kind, ...] = ("none", "none-tuned", "random", "weights", "vae", "vae-paper")
+CONTROLS = ("none", "random", "none+whiten", "random+whiten", "none-tuned", "weights")
+"""What any gain is to be compared with."""
+_NAME = re.compile(r"(?P<base>[\w.-]+)(@(?P<layers>[\w.*/-]+))?(?P<whiten>\+whiten)?")
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way, by the name that tables show.
+
+    Attributes:
+        name: as the user wrote it.
+        kind: ``"none"`` is backprop alone, ``"none-tuned"`` the same for as long as the costliest other method takes
+            with its pre-training, ``"random"`` a pre-training with learning rate 0, ``"weights"`` a file,
+            ``"vae"`` and ``"vae-paper"`` autoencoders, ``"rule"`` a Hebbian rule.
+        rule: of a Hebbian pre-training.
+        layers: those that learn by the rule, the others by backprop alone; empty for all.
+        whiten: whether pixels are decorrelated.
+    """
+
+    name: str
+    kind: Kind
+    rule: Rule | None = None
+    layers: tuple[str, ...] = ()
+    whiten: bool = False
+
+    @property
+    def pretrains(self) -> bool:
+        """Whether there is a pre-training before the labels."""
+        return self.kind not in ("none", "none-tuned", "weights")
+
+
+def method_named(name: str, *, paper: bool = False) -> Method:
+    """A method by its name.
+
+    Args:
+        name: "none", "none-tuned", "random", "weights", "vae", "vae-paper", a rule's short name or the
+            ``module.Class`` of one's own; ``@conv1/conv2`` behind a rule lets these layers alone learn by it,
+            ``+whiten`` decorrelates pixels.
+        paper: take the rules as the papers do, without a bound on the step.
+
+    Raises:
+        ValueError: there is no such method.
+
+    >>> method_named("hpca@conv1/conv2").layers, method_named("none+whiten").whiten, method_named("swta").whiten
+    (('conv1', 'conv2'), True, True)
+    >>> method_named("random").pretrains, method_named("none").pretrains
+    (True, False)
+    """
+    found = _NAME.fullmatch(name)
+    if found is None:
+        raise ValueError(
+            f"found the method {name!r}, expected one of {', '.join(PLAIN)}, a rule ({', '.join(NAMES)}) or the "
+            "module.Class of one, perhaps with @LAYER/LAYER or +whiten behind it"
+        )
+    base, whiten = found["base"], found["whiten"] is not None
+    if base in PLAIN:
+        if found["layers"]:
+            raise ValueError(f"found layers in the method {name!r}, expected them behind a rule only")
+        rule = _rule("hpca", paper) if base == "random" else None
+        return Method(name, base, rule, whiten=whiten)  # type: ignore[arg-type]
+    try:
+        rule = _rule(base, paper)
+    except ValueError as error:
+        raise ValueError(f"method {name!r}: {error}; other methods: {', '.join(PLAIN)}") from error
+    layers = tuple((found["layers"] or "").split("/")) if found["layers"] else ()
+    return Method(name, "rule", rule, layers, whiten or rule.competitive)
+
+
+def _rule(name: str, paper: bool) -> Rule:
+    made = rule_class(name)
+    if made is HPCA:
+        return HPCA() if paper else HPCA(max_lr=0.1)
+    return SWTA() if made is SWTA else made()

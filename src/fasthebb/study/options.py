@@ -1,0 +1,157 @@
+"""What a user may choose for a study, and the papers' protocols."""
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+from fasthebb.data import Augmentation
+from fasthebb.runs.options import Select
+from fasthebb.training import Precision
+
+Readout = Literal["finetune", "probe", "taught"]
+Preset = Literal["paper-cifar10", "paper-cifar100", "paper-tinyimagenet", "paper-imagenet"]
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """Options of ``fasthebb study``.
+
+    Args:
+        data: "digits", a folder of images by class, parquet, WebDataset shards, or a name on the Hub.
+        preset: a paper's protocol; options given beside it go first.
+        methods: "none" (backprop alone), "random" (pre-training with learning rate 0), "none+whiten", "none-tuned"
+            (backprop alone for as many minutes as the costliest method), "vae", "vae-paper", "weights", rules by
+            name or module.Class; "hpca@conv1/conv2" lets these layers alone learn by the rule.
+        labels: amounts: "400" in all, the fraction "0.01", "5/class".
+        seeds: how many seeds of weights, from 0 on.
+        draws: how many draws of the labels a seed, up to a tenth of the labels; one above.
+        readouts: "finetune" trains the whole network, "probe" a linear classifier on frozen features,
+            "taught" the same by a Hebbian rule with the labels as its teacher.
+        search: trials of a search for each method's learning rates and weight decay, by cross-validation on the
+            smallest amount of labels, drawn by a seed of its own; 0 takes the settings below.
+        jobs: cells side by side, each on its part of the processor's cores.
+        dry_run: print the grid and the time it will take, from some measured steps of each method.
+        weights: encoder.safetensors or run folder of the method "weights".
+        unlabelled: more images, whose labels are never read; may be given several times.
+        label_file: CSV with the columns file and label, and perhaps group and split.
+        group: column whose values never straddle splits.
+        strict: stop at the first unreadable image instead of leaving it out.
+        model: network.
+        width: factor on the numbers of channels of its convolutions.
+        hidden: neurons of its dense layer, 0 for none; the network's own if left out.
+        image_size: height and width in pixels; the network's own if left out.
+        channels: colour channels of an image; chosen if left out.
+        batch_size: images a step; 64 if left out.
+        precision: "32-true", or "bf16-mixed" for products in bfloat16.
+        deterministic: use only operations that give the same result on every run.
+        pretrain_epochs: passes over the unlabelled images; 5 for rules and 20 for VAEs if left out.
+        pretrain_lr: learning rate of rules; 0.1 if left out. VAEs have their own, 0.001.
+        epochs: passes over the labelled images; 20 if left out.
+        lr: learning rate of the fine-tuning; 0.003 if left out.
+        probe_lr: the same of the probe; ``lr`` if left out.
+        weight_decay: L2 penalty; 0.05 if left out.
+        probe_weight_decay: the same of the probe; 0.0005 if left out.
+        augment: of the fine-tuning: "none", "shift", "light" or "hard"; if left out "shift" for colour images.
+        select: the epoch that is kept: "last", "labelled-cv" or "validation", see ``finetune``.
+    """
+
+    data: str = "digits"
+    preset: Preset | None = None
+    methods: list[str] | None = None
+    labels: list[str] | None = None
+    seeds: int | None = None
+    draws: int | None = None
+    readouts: list[Readout] = field(default_factory=lambda: ["finetune"])  # type: ignore[arg-type]
+    search: int = 0
+    jobs: int = 1
+    dry_run: bool = False
+    weights: str | None = None
+    unlabelled: list[str] = field(default_factory=list)
+    label_file: str | None = None
+    group: str | None = None
+    strict: bool = False
+    model: str | None = None
+    width: float = 1.0
+    hidden: int | None = None
+    image_size: int | None = None
+    channels: int | None = None
+    batch_size: int | None = None
+    precision: Precision = "32-true"
+    deterministic: bool = False
+    pretrain_epochs: int | None = None
+    pretrain_lr: float | None = None
+    epochs: int | None = None
+    lr: float | None = None
+    probe_lr: float | None = None
+    weight_decay: float | None = None
+    probe_weight_decay: float | None = None
+    augment: Augmentation | None = None
+    select: Select | None = None
+
+
+USUAL: dict[str, Any] = {
+    "methods": ["none", "random", "hpca", "swta"],
+    "labels": ["0.01", "0.05", "0.1"],
+    "seeds": 5,
+    "draws": 1,
+    "model": "cnn6",
+    "batch_size": 64,
+    "epochs": 20,
+    "lr": 3e-3,
+    "weight_decay": 5e-2,
+    "probe_weight_decay": 5e-4,
+    "select": "last",
+}
+"""What was measured to work best, where no preset is asked for."""
+
+_PAPER: dict[str, Any] = {
+    **USUAL,
+    "methods": ["none", "vae-paper", "hpca", "swta"],
+    "labels": ["0.01", "0.02", "0.03", "0.04", "0.05", "0.1", "0.25", "1.0"],
+    "pretrain_epochs": 20,
+    "pretrain_lr": 1e-2,
+    "lr": 1e-3,
+    "augment": "none",
+    "select": "validation",
+}
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper-cifar10": _PAPER,
+    "paper-cifar100": {**_PAPER, "weight_decay": 1e-2},
+    "paper-tinyimagenet": {**_PAPER, "weight_decay": 5e-3},
+    "paper-imagenet": {
+        **_PAPER,
+        "model": "cnn10",
+        "weight_decay": 1e-3,
+        "batch_size": 32,
+        "pretrain_lr": 1e-3,
+    },
+}
+"""Protocols of Lagani et al. (LOD 2021; Neurocomputing 595, 2024)."""
+
+GRID = ("methods", "labels", "seeds", "draws", "readouts", "jobs", "dry_run")
+"""Options that may change while a study is under way: they say which cells there are, not what a cell is."""
+
+
+def resolved(options: StudyOptions) -> StudyOptions:
+    """The same with nothing left out that the preset, or what is usual, decides.
+
+    Raises:
+        ValueError: a number is out of range.
+
+    >>> resolved(StudyOptions(preset="paper-cifar10", lr=0.1)).lr, resolved(StudyOptions()).seeds
+    (0.1, 5)
+    """
+    known = USUAL if options.preset is None else PRESETS[options.preset]
+    complete = replace(options, **{name: value for name, value in known.items() if getattr(options, name) is None})
+    for name in ("seeds", "draws", "jobs", "batch_size", "epochs"):
+        if getattr(complete, name) < 1:
+            raise ValueError(f"found {getattr(complete, name)} {name}, expected at least 1")
+    for name in ("methods", "labels", "readouts"):
+        values = getattr(complete, name)
+        if not values or len(set(values)) < len(values):
+            raise ValueError(f"found the {name} {values}, expected at least one, and each once")
+    return complete
+
+
+def cell_settings(options: StudyOptions) -> dict[str, Any]:
+    """The options that say what a cell is, for comparison with those of another run."""
+    return {f.name: getattr(options, f.name) for f in fields(options) if f.name not in (*GRID, "preset")}

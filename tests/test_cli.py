@@ -224,6 +224,9 @@ def test_a_study_from_the_command_line_and_its_report(
     assert "[4/4] hpca, 1.0 labels, seed 0, draw 0, finetune: top-1" in printed
     assert "top-1 on the test images" in printed
     assert len(json.loads((tmp_path / "study" / "summary.json").read_text())) == 4
+    before = (tmp_path / "study" / "summary.json").read_text()
+    assert main(["study", "--config", str(tmp_path / "study" / "config.yaml"), "--out", out]) == 0
+    assert (tmp_path / "study" / "summary.json").read_text() == before
     (tmp_path / "study" / "report.html").unlink()
     assert main(["report", out]) == 0
     assert (tmp_path / "study" / "report.html").is_file()

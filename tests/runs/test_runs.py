@@ -234,7 +234,7 @@ def test_a_folder_of_another_configuration_is_refused_and_left_alone(
     encoder: Path, pretrain_options: PretrainOptions, finetune_options: FinetuneOptions
 ) -> None:
     before = files(encoder)
-    with pytest.raises(RunError, match=r"lr is 0.1, asked for 0.2"):
+    with pytest.raises(RunError, match=r"lr is None, asked for 0.2"):
         pretrain(replace(pretrain_options, lr=0.2), encoder, progress=False)
     with pytest.raises(RunError, match=r"command is 'pretrain', asked for 'finetune'"):
         finetune(finetune_options, encoder, progress=False)

@@ -160,6 +160,10 @@ def test_one_seed_has_no_interval(tmp_path: Path) -> None:
     assert page.data["scores"][0][0][0][0]["half"] is None
 
 
+def test_an_interval_ends_where_scores_end(tmp_path: Path) -> None:
+    assert "(95 % interval 0.0 to 100.0, 2 runs)" in reported(tmp_path, cells("none", [30.0, 50.0])).lead
+
+
 def test_a_single_method_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
     page = reported(tmp_path / "rule", cells("hpca", BETTER))
     assert "HPCA reaches 40.5 %" in page.lead
@@ -390,12 +394,13 @@ def test_the_page_loads_nothing(tmp_path: Path) -> None:
     assert str(policy).startswith("default-src 'none'")
     assert "http" not in str(policy)
     assert page.source.count("plotly.js v") == 1
-    [style] = page.texts["style"]
+    style = "".join(page.texts["style"])
     assert "url(" not in style
     assert "@import" not in style
     assert "sourceMappingURL" not in page.source
     own = page.texts["script"][-1]
     assert "Plotly.react" in own
+    assert 'plotlyServerURL: ""' in own  # no button may send a chart away
     assert "http" not in own.replace("http://www.w3.org/2000/svg", "")
 
 
@@ -541,6 +546,12 @@ window.addEventListener("load", () => setTimeout(() => {
   change("select[name=measure]", (box) => { box.value = "1"; });
   change("select[name=setting]", (box) => { box.value = "1"; });
   change("select[name=amount]", (box) => { box.value = "2"; });
+  for (const checked of [false, true]) {
+    document.querySelectorAll("input[name=method]").forEach((box) => {
+      box.checked = checked;
+      box.dispatchEvent(new Event("change"));
+    });
+  }
   change("input[name=method]", (box) => { box.checked = false; });
   const seen = [...document.querySelectorAll("[data-measure]")].filter((part) => !part.hidden);
   const result = document.createElement("output");
@@ -549,7 +560,12 @@ window.addEventListener("load", () => setTimeout(() => {
     errors, before, after: count("labels"), time: count("time"), loss: count("loss"), pre: count("pretraining"),
     seen: seen.map((part) => part.dataset.setting + part.dataset.measure),
     rows: [...document.querySelectorAll("tr[data-method='0']")].filter((row) => !row.hidden).length,
-    wide: document.documentElement.scrollWidth, window: innerWidth,
+    wide: document.body.scrollWidth,
+    charts: [...document.querySelectorAll(".chart > div")].map((place) => {
+      const [whole, drawn] = [place, place.querySelector(".main-svg")].map((e) => e.getBoundingClientRect());
+      return Math.max(Math.abs(whole.width - drawn.width), Math.abs(whole.height - drawn.height));
+    }),
+    buttons: [...document.querySelectorAll(".modebar-btn")].map((button) => button.dataset.title),
     small: [...document.querySelectorAll("main *")].filter((e) => e.textContent && !e.closest(".modebar")
       && parseFloat(getComputedStyle(e).fontSize) < 14).map((e) => e.tagName),
   });
@@ -559,7 +575,7 @@ window.addEventListener("load", () => setTimeout(() => {
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium to run the page's script")
-@pytest.mark.parametrize("width", [500, 1280])
+@pytest.mark.parametrize("width", [360, 1280])
 def test_the_page_works_in_a_browser(tmp_path: Path, width: int) -> None:
     summary = []
     for readout in ("finetune", "probe"):
@@ -576,7 +592,10 @@ def test_the_page_works_in_a_browser(tmp_path: Path, width: int) -> None:
     save_file({"features.conv1.weight": torch.randn(96, 3, 5, 5)}, run / "encoder.safetensors")
     page = write_report(study(tmp_path, summary))
     watched = page.read_text().replace(
-        "<head>", "<head><script>const errors = []; onerror = (text) => errors.push(text);</script>", 1
+        "<head>",
+        "<head><script>const errors = []; onerror = (text) => errors.push(text);</script>"
+        f"<style>body {{ max-width: {width}px; }}</style>",  # a window has a least width
+        1,
     )
     page.write_text(PROBE.join(watched.rsplit("</body>", 1)))
     command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},900"]
@@ -591,5 +610,8 @@ def test_the_page_works_in_a_browser(tmp_path: Path, width: int) -> None:
     assert (result["time"], result["loss"], result["pre"]) == (2, 2, 1)
     assert set(result["seen"]) == {"11"}
     assert result["rows"] == 0
-    assert result["wide"] <= result["window"]
+    assert result["wide"] <= width
+    assert max(result["charts"]) < 1
+    assert len(result["charts"]) == 4
+    assert not [title for title in result["buttons"] if "Share" in title]
     assert result["small"] == []

@@ -99,8 +99,11 @@ def test_the_papers_loss_is_a_beta_of_768(make_model: Model, paper: bool) -> Non
     assert float(loss.detach()) == pytest.approx(float(weight_of_error * summed))
 
 
-def test_digits_are_learned(small: Small, digits: Any, tmp_path: Path, paper: bool) -> None:
-    train(small(paper=paper, epochs=4, lr=0.01), digits, out=tmp_path)
+def test_digits_are_learned_and_the_papers_code_is_empty(
+    small: Small, digits: Any, tmp_path: Path, paper: bool
+) -> None:
+    module = small(paper=paper, epochs=4, lr=0.01)
+    train(module, digits, out=tmp_path)
     found = rows(tmp_path)
     losses = [row["train_loss"] for row in found]
     assert losses == sorted(losses, reverse=True)
@@ -109,6 +112,14 @@ def test_digits_are_learned(small: Small, digits: Any, tmp_path: Path, paper: bo
     for row in found:
         expected = 2 / 24**2 * (row["reconstruction"] + beta * row["kl"])
         assert row["train_loss"] == pytest.approx(expected, rel=1e-4)
+    vae = module.vae.eval()
+    posterior = vae.encode(digits.images)
+    own, anothers = (
+        float((vae.decode(codes, 24, posterior.indices) - digits.images).square().mean())
+        for codes in (posterior.mean, posterior.mean.roll(1, dims=0))
+    )
+    assert anothers < 1.01 * own if paper else anothers > 1.15 * own
+    assert found[-1]["kl"] < 0.3 if paper else found[-1]["kl"] > 2
 
 
 def test_every_parameter_of_the_autoencoder_learns_and_the_classifier_does_not(

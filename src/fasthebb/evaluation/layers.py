@@ -29,7 +29,8 @@ def layer_scores(
 
     Returns:
         For each layer its name as `layer`, the number of features as `size`, and in per cent `knn` and `svm` (top-1,
-        see `knn_top1` and `svm_top1`), `retrieval` and `binary_retrieval` (see `retrieval_scores`).
+        see `knn_top1`, and `svm_top1`, which learns from at most 2,000 images), `retrieval` and `binary_retrieval` (see
+        `retrieval_scores`).
 
     Raises:
         ValueError: as `layer_features` does.

@@ -13,8 +13,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from torch import Tensor
 
-SVM_PENALTIES = (0.001, 0.01, 0.1, 1.0)
+SVM_PENALTIES = (0.1, 1.0, 10.0)
+"""C times the number of features: that is the mean squared length of a standardised vector, which C weighs."""
 SVM_FOLDS = 3
+SVM_TOLERANCE = 0.01
+"""A hundred times scikit-learn's own: the same accuracy in half the time."""
 
 
 def knn_top1(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor, *, k: int = 5) -> float:
@@ -51,13 +54,13 @@ def svm_top1(
     test_labels: Tensor,
     *,
     groups: Sequence[str] | None = None,
-    most: int = 5000,
+    most: int = 2000,
 ) -> float:
     """Top-1 of a linear support vector machine, one class against the rest, on standardised features.
 
-    Its penalty is the one of `SVM_PENALTIES` that does best in a cross-validation of three folds within `train`, the
-    first of equals; where a class of `train` has a single image (or group) nothing can be left out, and it is 1,
-    scikit-learn's own.
+    Its penalty C is the one of `SVM_PENALTIES`, divided by D, that does best in a cross-validation of three folds
+    within `train`, the first of equals; where a class of `train` has a single image (or group) nothing can be left out,
+    and it is 1 / D.
 
     Args:
         train: features `(M, D)` to learn from.
@@ -90,12 +93,13 @@ def svm_top1(
     present = np.unique(values)
     if len(present) == 1:  # there is nothing to separate
         return 100 * float((test_labels == int(present[0])).float().mean())
-    machine = make_pipeline(StandardScaler(), LinearSVC(random_state=0))
+    machine = make_pipeline(StandardScaler(), LinearSVC(C=1 / train.shape[1], tol=SVM_TOLERANCE, random_state=0))
     folds = min(SVM_FOLDS, *(len(np.unique(units[values == label])) for label in present))
     if folds > 1:
         kind = StratifiedKFold if groups is None else StratifiedGroupKFold
         splits = kind(folds, shuffle=True, random_state=0).split(values, values, None if groups is None else units)
-        machine = GridSearchCV(machine, {"linearsvc__C": SVM_PENALTIES}, cv=list(splits), error_score=0.0)
+        grid = {"linearsvc__C": [penalty / train.shape[1] for penalty in SVM_PENALTIES]}
+        machine = GridSearchCV(machine, grid, cv=list(splits), error_score=0.0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # what is not separated in so many steps is scored as it is
         machine.fit(train.numpy(), values)

@@ -101,7 +101,7 @@ def finetune(
             **scores,
             "test_images": len(data.test),
             "validation": validation,
-            "finetune_seconds": round(choosing + trained_seconds(folder.path), 1),
+            "finetune_seconds": round(choosing + trained_seconds(folder.path), 2),
         }
     )
 

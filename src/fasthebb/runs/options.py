@@ -145,8 +145,9 @@ class EvaluateOptions:
         split: which of the images to score; "all" for images that have nothing to do with the training.
         batch_size: images at a time; the scores do not depend on it.
         strict: stop at the first unreadable image instead of leaving it out.
-        layers: also compare the layers: neighbours, a linear machine and retrieval on the features of each, with every
-            labelled training image of ``data`` to learn from, whether or not the fine-tuning had its label.
+        layers: also compare the layers: neighbours, a linear machine and retrieval on the features of each, with the
+            labelled training images of ``data`` to learn from, whether or not the fine-tuning had their labels (all of
+            them; of more than 2,000, the machine takes that many).
     """
 
     weights: str

@@ -109,7 +109,7 @@ def pretrain(
             "images": len(images),
             "skipped": len(data.skipped),
             "epochs": module.total_epochs,
-            "pretrain_seconds": round(seconds, 1),
+            "pretrain_seconds": round(seconds, 2),
             "layers": {
                 name: float(value) for name, value in trainer.logged_metrics.items() if name.startswith("layer/")
             },

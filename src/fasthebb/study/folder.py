@@ -39,8 +39,9 @@ class StudyFolder:
             self._refuse_other(config, options)
         elif held or (self.path.exists() and not self.path.is_dir()):
             raise RunError(f"{self.path} exists and is not a study of fasthebb: choose another --out")
-        settings = {"command": "study", "format": FORMAT, "version": version("fasthebb"), **asdict(options)}
-        self._write("config.yaml", yaml.safe_dump(settings, sort_keys=False))
+        made_by = {"format": FORMAT, "fasthebb": version("fasthebb")}
+        self._write("study.json", json.dumps(made_by) + "\n")
+        self._write("config.yaml", yaml.safe_dump({"command": "study", **asdict(options)}, sort_keys=False))
 
     def _refuse_other(self, config: Path, options: StudyOptions) -> None:
         try:
@@ -49,11 +50,12 @@ class StudyFolder:
             raise RunError(f"{config} cannot be read: choose another --out") from error
         if not isinstance(found, dict) or found.get("command") != "study":
             raise RunError(f"{config} is not of a study of fasthebb: choose another --out")
-        if found.get("format") != FORMAT:
+        made_by = self._made_by()
+        if made_by.get("format") != FORMAT:
             raise RunError(
-                f"{self.path} was made by fasthebb {found.get('version')} in the format {found.get('format')}, this is "
-                f"fasthebb {version('fasthebb')} with the format {FORMAT}: finish it with that version, or choose "
-                "another --out"
+                f"{self.path} was made by fasthebb {made_by.get('fasthebb')} in the format {made_by.get('format')}, "
+                f"this is fasthebb {version('fasthebb')} with the format {FORMAT}: finish it with that "
+                "version, or choose another --out"
             )
         asked = cell_settings(options)
         if (found.get("preset") is None) != (options.preset is None):
@@ -68,6 +70,12 @@ class StudyFolder:
                 f"{self.path} holds a study whose cells are something else ({'; '.join(differing[:3])}): choose "
                 "another --out, or leave these as they are; methods, labels, seeds, draws and readouts may change"
             )
+
+    def _made_by(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads((self.path / "study.json").read_text()))
+        except (FileNotFoundError, ValueError, TypeError):  # killed before the first cell, or damaged
+            return {"format": FORMAT}
 
     def lock(self, what: Run) -> BaseFileLock:
         """The lock of a run; the system frees it when its process ends, however that happens."""

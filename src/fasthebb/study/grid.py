@@ -29,7 +29,7 @@ class Pretraining:
     @property
     def folder(self) -> Path:
         """Relative to the study's."""
-        return Path("pretrained") / f"{_as_file(self.method.name)}-s{self.seed}"
+        return Path("pretrained") / f"{as_file(self.method.name)}-s{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Search:
     @property
     def folder(self) -> Path:
         """Relative to the study's."""
-        return Path("search") / _as_file(self.method.name)
+        return Path("search") / as_file(self.method.name)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Cell:
     def folder(self) -> Path:
         """Relative to the study's."""
         name = f"{self.readout}-s{self.seed}-d{self.draw}"
-        return Path("cells") / _as_file(self.method.name) / _as_file(self.amount) / name
+        return Path("cells") / as_file(self.method.name) / as_file(self.amount) / name
 
     @property
     def draw_seed(self) -> int:
@@ -199,10 +199,10 @@ def _common(options: StudyOptions) -> dict[str, Any]:
     return {name: getattr(options, name) for name in names}
 
 
-def _as_file(name: str) -> str:
+def as_file(name: str) -> str:
     """A name that any file system takes.
 
-    >>> _as_file("5/class"), _as_file("hpca@conv1/conv2")
+    >>> as_file("5/class"), as_file("hpca@conv1/conv2")
     ('5-class', 'hpca@conv1-conv2')
     """
     return re.sub(r"[^\w.@+-]", "-", name)

@@ -17,7 +17,7 @@ from fasthebb.study.report.wording import interval, runs
 def chart_data(folder: Path, results: Results) -> dict[str, Any]:
     """Everything that the script draws; methods, amounts, settings and measures are named by their position."""
     losses = [training_loss(folder, cell) for cell in results.cells]
-    pretrainings = pretraining_curves(folder, results)
+    pretrainings = sorted(pretraining_curves(folder, results), key=lambda one: is_control(one.method))
     return {
         "methods": [{"label": label(method), "control": is_control(method)} for method in results.methods],
         "amounts": [{"heading": amount.heading(), "labels": amount.labels} for amount in results.amounts],

@@ -69,7 +69,7 @@ def _score(found: Estimate, measure: str) -> str:
     counted = runs(found.seeds, found.runs)
     if found.seeds == 1:
         return f"{found.mean:.1f} {unit} ({counted}, so there is no interval)"
-    low, high = found.mean - found.half, found.mean + found.half
+    low, high = max(0.0, found.mean - found.half), min(100.0, found.mean + found.half)  # no score lies elsewhere
     return f"{found.mean:.1f} {unit} (95 % interval {low:.1f} to {high:.1f}, {counted})"
 
 

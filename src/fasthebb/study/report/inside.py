@@ -1,7 +1,8 @@
 """Folders that a file names, kept inside the study's: the file may come from elsewhere."""
 
-import re
 from pathlib import Path
+
+from fasthebb.study.grid import as_file
 
 
 def inside(folder: Path, name: str) -> Path | None:
@@ -23,5 +24,4 @@ def pretrained(folder: Path, method: str, seed: int) -> Path | None:
     >>> pretrained(Path("study"), "hpca@conv1/conv2", 0).name
     'hpca@conv1-conv2-s0'
     """
-    name = re.sub(r"[^\w.@+-]", "-", method)
-    return inside(folder, f"pretrained/{name}-s{seed}")
+    return inside(folder, f"pretrained/{as_file(method)}-s{seed}")

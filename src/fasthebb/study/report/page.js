@@ -4,6 +4,7 @@
   const every = data.amounts.length; // the choice "every amount"
   const choice = { measure: 0, setting: 0, amount: 0, pretraining: 0 };
   const shown = new Set(data.methods.keys());
+  const page = document.querySelector("main");
 
   const colours = ["#3b7dd8", "#d9622b", "#2a9d5c", "#b455c4", "#a8871a", "#1b9aaa", "#d1486f", "#7a6ff0"];
   const greys = ["#8a939c", "#a07f62", "#6f8f86", "#8c7f9e", "#9a8f6a", "#7c8aa5"];
@@ -106,27 +107,39 @@
 
   function draw(name, traces, xaxis, yaxis) {
     const place = document.getElementById("chart-" + name);
+    if (!traces.length) {
+      Plotly.purge(place);
+      place.classList.add("empty");
+      place.textContent = "There is nothing to show.";
+      return;
+    }
+    if (place.classList.contains("empty")) {
+      place.classList.remove("empty");
+      place.replaceChildren();
+    }
     const line = { gridcolor: theme("--line"), linecolor: theme("--line"), zeroline: false, automargin: true };
-    const coarse = matchMedia("(pointer: coarse)").matches;
+    const touched = !matchMedia("(hover: hover) and (pointer: fine)").matches;
     const layout = {
-      height: 400,
+      width: place.clientWidth,
+      height: place.clientHeight,
       margin: { l: 56, r: 28, t: 12, b: 52 },
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: "system-ui, sans-serif", size: 14, color: theme("--ink") },
       hoverlabel: { font: { size: 14, color: theme("--ink") }, bgcolor: theme("--panel"), bordercolor: theme("--line") },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: theme("--soft"), activecolor: theme("--ink") },
       showlegend: false,
-      dragmode: coarse ? false : "zoom",
+      dragmode: touched ? false : "zoom",
       xaxis: { ...line, ...xaxis },
       yaxis: { ...line, ...yaxis },
     };
     const options = {
-      responsive: true,
       displaylogo: false,
-      displayModeBar: coarse ? false : "hover",
-      modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
+      displayModeBar: touched ? false : "hover",
+      modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]], // none that sends a chart to a server
+      plotlyServerURL: "",
     };
-    return Plotly.react(place, traces, layout, options);
+    Plotly.react(place, traces, layout, options);
   }
   function widthOf(name) {
     return Math.max(120, document.getElementById("chart-" + name).clientWidth - 96);
@@ -159,15 +172,20 @@
       });
     });
     const labels = [...new Set(data.amounts.map((amount) => amount.labels))];
-    draw("labels", traces, logAxis("labels", labels, labels, widthOf("labels")), { title: { text: measureName() } });
+    const axis = logAxis("labels", labels, labels, widthOf("labels"));
+    draw("labels", traces, axis, scoreAxis(methods.flatMap((method) => scores[method])));
     legendOfMethods("labels", methods);
   }
   function describe(method, point) {
     const amount = data.amounts[point.amount].heading;
     return `${plain(data.methods[method].label)}<br>${plain(amount)} labels: ${plain(point.words)}`;
   }
-  function measureName() {
-    return data.measures[choice.measure] + " (%)";
+  /* The axis of a score ends where scores end, however wide an interval is. */
+  function scoreAxis(points) {
+    const low = Math.max(0, Math.min(...points.map((point) => point.mean - (point.half || 0))));
+    const high = Math.min(100, Math.max(...points.map((point) => point.mean + (point.half || 0))));
+    const space = Math.max(1, 0.05 * (high - low));
+    return { title: { text: data.measures[choice.measure] + " (%)" }, range: [low - space, high + space] };
   }
 
   function drawTime() {
@@ -187,7 +205,7 @@
       });
     });
     const axis = times.length ? logAxis("seconds", times, null, widthOf("time")) : {};
-    draw("time", traces, axis, { title: { text: measureName() } });
+    draw("time", traces, axis, scoreAxis(methods.flatMap((method) => scores[method].filter(wanted))));
     legendOfMethods("time", methods);
   }
 
@@ -253,10 +271,10 @@
     });
   }
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
-  let width = innerWidth;
-  addEventListener("resize", () => {
-    if (innerWidth !== width) show(); // other texts fit the axes
-    width = innerWidth;
-  });
+  let width = page.clientWidth;
+  new ResizeObserver(() => {
+    if (page.clientWidth !== width) show(); // other ticks fit the axes
+    width = page.clientWidth;
+  }).observe(page);
   show();
 })();

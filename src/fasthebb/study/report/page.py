@@ -18,7 +18,10 @@ from fasthebb.study.report.results import Results, Setting
 from fasthebb.study.report.sections import cells_section, failures_section, filters_section, reproduction_section
 from fasthebb.study.report.speed import speeds
 
-_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
+    "form-action 'none'; base-uri 'none'"
+)
 
 _READING = """<details class="note"><summary>How to read the tables</summary>
 <p>Each figure is a mean with half the width of its 95 % confidence interval by Student's t. Draws of labels are nested

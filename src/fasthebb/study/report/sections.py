@@ -81,7 +81,7 @@ def cells_section(folder: Path, results: Results) -> str:
     head = ["method", "labels", "seed", "draw", "read-out", "epoch", *results.measures, "folder"]
     head += ["versions"] if len(counts) > 1 else []
     listed = "".join(f"<li>{escape(text)}: {count} {'cell' if count == 1 else 'cells'}</li>" for text, count in counts)
-    caption = f"{len(rows)} finished cells"
+    caption = "1 finished cell" if len(rows) == 1 else f"{len(rows)} finished cells"
     return f"""<section>
 <h2>Cells</h2>
 <p>Each folder has the config.yaml, metrics.csv and result.json of its run. Versions:</p>

@@ -57,7 +57,7 @@ def test_what_evaluate_prints_can_be_read(
     shown = capsys.readouterr().out
     assert re.search(r"top1 +│ \d+\.\d\d \(\d+\.\d\d to \d+\.\d\d\)", shown)
     assert re.search(r"recall of \[red\]cat +│ \d+\.\d\d", shown)
-    assert re.search(r"features\.norm5 +│ 16 +(│ \d+\.\d\d +){5}", shown)
+    assert re.search(r"norm5 +│ 16 +(│ \d+\.\d\d +){5}", shown)
     assert "confusion" not in shown
     assert "{" not in shown
 

@@ -233,7 +233,7 @@ def _layers(rows: list[dict[str, Any]]) -> Table:
             row["retrieval"]["map_at_100"],
             row["binary_retrieval"]["map_at_100"],
         )
-        table.add_row(row["layer"], str(row["size"]), *(f"{score:.2f}" for score in scores))
+        table.add_row(row["layer"].removeprefix("features."), str(row["size"]), *(f"{score:.2f}" for score in scores))
     return table
 
 

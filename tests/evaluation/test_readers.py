@@ -47,14 +47,14 @@ def test_the_penalty_is_chosen_on_training_images_alone(monkeypatch: pytest.Monk
         monkeypatch.setattr("fasthebb.evaluation.readers.SVM_PENALTIES", penalties)
         return svm_top1(train, labels, test, truth)
 
-    train, labels = clouds(60, 0.2, seed=0, classes=2)
-    train, labels = torch.cat([train[::2], train[1:20:2]]), torch.cat([labels[::2], labels[1:20:2]])  # 30 and 10
-    test, truth = clouds(40, 0.2, seed=1, classes=2)
-    slack = found((1e-7,), truth)  # too weak to separate anything: the larger class wins
-    assert slack == 50.0
-    chosen = found((1e-7, 1.0), truth)
-    assert chosen == found((1.0,), truth) > 90
-    assert found((1e-7, 1.0), 1 - truth) == pytest.approx(100 - chosen)  # what the test images are has no say
+    train, labels = clouds(300, 0.4, seed=0, classes=2)
+    unequal = torch.cat([torch.arange(0, 300, 2), torch.arange(1, 100, 2)])  # 150 and 50
+    train, labels = train[unequal], labels[unequal]
+    test, truth = clouds(40, 0.4, seed=1, classes=2)
+    weak, strong = found((1e-7,), truth), found((10.0,), truth)
+    assert weak < 90 < strong
+    assert found((1e-7, 10.0), truth) == strong
+    assert found((1e-7, 10.0), 1 - truth) == pytest.approx(100 - strong)  # what the test images are has no say
 
 
 def test_folds_keep_groups_together(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,7 @@ def test_pretraining_leaves_the_files_of_a_run(encoder: Path, pretrain_options: 
     assert result["images"] == 18  # of 30, a fifth is held out for validation and a fifth for test
     assert result["epochs"] == 2
     assert result["pretrain_seconds"] > 0
+    assert result["epochs_to_convergence"] in (1, 2)
     assert "layer/conv1/relative_change" in result["layers"]
     assert not [name for name in load_file(encoder / "encoder.safetensors") if name.startswith("classifier.")]
 
@@ -354,6 +355,8 @@ def test_the_epoch_may_be_chosen_and_what_it_costs_in_labels_is_counted(
         column = rows[0].split(",").index("val_top1")
         best = max(float(row.split(",")[column]) for row in rows[1:])
         assert result["validation"]["top1"] == pytest.approx(best, abs=1e-3)
+        values = [float(row.split(",")[column]) for row in rows[1:]]
+        assert result["epochs_to_convergence"] == 1 + next(i for i, value in enumerate(values) if value >= best - 1)
 
 
 def test_the_draw_of_labels_has_a_seed_of_its_own(by_class: Path, tmp_path: Path) -> None:

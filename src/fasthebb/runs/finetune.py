@@ -9,7 +9,7 @@ from fasthebb.runs.folder import RunError, RunFolder
 from fasthebb.runs.options import FinetuneOptions
 from fasthebb.runs.saved import SavedNetwork, network_options
 from fasthebb.runs.supervised import Supervised, untrained
-from fasthebb.training import trained_seconds
+from fasthebb.training import epochs_to_come_within, logged, trained_seconds
 
 _FROM_INIT = ("model", "width", "hidden", "image_size", "channels", "whiten")
 
@@ -98,12 +98,19 @@ def finetune(
             "seeds": {"weights": options.seed, "order": options.seed, "draw": draw_seed},
             "select": options.select,
             "epochs": epochs,
+            "epochs_to_convergence": _epochs_to_convergence(folder) if options.select == "validation" else None,
             **scores,
             "test_images": len(data.test),
             "validation": validation,
             "finetune_seconds": round(choosing + trained_seconds(folder.path), 2),
         }
     )
+
+
+def _epochs_to_convergence(folder: RunFolder) -> int | None:
+    """The first epoch whose top-1 on the validation images is within a point of the best."""
+    values = logged(folder.path, "val_top1")
+    return epochs_to_come_within(values, max(values), 1.0) if values else None
 
 
 def _refuse_conflicts(options: FinetuneOptions, init: SavedNetwork) -> None:

@@ -15,7 +15,9 @@ from fasthebb.runs.saved import NORMALISED, SavedNetwork, network_options
 from fasthebb.training import (
     HebbianPretraining,
     VAEPretraining,
+    epochs_to_come_within,
     fit,
+    logged,
     make_trainer,
     reestimate_batch_norm,
     trained_seconds,
@@ -109,12 +111,24 @@ def pretrain(
             "images": len(images),
             "skipped": len(data.skipped),
             "epochs": module.total_epochs,
+            "epochs_to_convergence": _epochs_to_convergence(folder, module),
             "pretrain_seconds": round(seconds, 2),
             "layers": {
                 name: float(value) for name, value in trainer.logged_metrics.items() if name.startswith("layer/")
             },
         }
     )
+
+
+def _epochs_to_convergence(folder: RunFolder, module: HebbianPretraining | VAEPretraining) -> int | None:
+    """The first epoch after which the weights are as far from their start as at the end, to 1 %, in every layer."""
+    if not isinstance(module, HebbianPretraining) or module.order == "greedy":
+        return None
+    needed = []
+    for name in module.plasticity.layers:
+        changes = logged(folder.path, f"layer/{name}/relative_change")
+        needed.append(epochs_to_come_within(changes, changes[-1], 0.01 * changes[-1]) if changes else None)
+    return max((epoch for epoch in needed if epoch is not None), default=None)
 
 
 def learning(options: PretrainOptions, model: Network) -> HebbianPretraining | VAEPretraining:

@@ -5,6 +5,7 @@ from fasthebb.training.checkpoints import last_checkpoint
 from fasthebb.training.class_weights import balanced_class_weights
 from fasthebb.training.classifier import Classifier
 from fasthebb.training.clock import trained_seconds
+from fasthebb.training.convergence import epochs_to_come_within, logged
 from fasthebb.training.pretraining import HebbianPretraining, Order
 from fasthebb.training.readouts import Readout, ReadoutWarning
 from fasthebb.training.selection import ValidationHistory, best_weights, folds
@@ -26,11 +27,13 @@ __all__ = [
     "WeightsError",
     "balanced_class_weights",
     "best_weights",
+    "epochs_to_come_within",
     "fit",
     "folds",
     "last_checkpoint",
     "load_into",
     "load_weights",
+    "logged",
     "make_trainer",
     "reestimate_batch_norm",
     "save_weights",

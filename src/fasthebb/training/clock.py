@@ -1,12 +1,12 @@
 """How long a run has trained, over all its interruptions."""
 
-import csv
 import time
 from pathlib import Path
-from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback
+
+from fasthebb.training.convergence import logged
 
 
 class EpochClock(Callback):
@@ -30,9 +30,4 @@ def trained_seconds(folder: str | Path) -> float:
     >>> trained_seconds("no/such/folder")
     0.0
     """
-    file = Path(folder) / "metrics.csv"
-    if not file.is_file():
-        return 0.0
-    with file.open(newline="") as lines:
-        rows: list[dict[str, Any]] = list(csv.DictReader(lines))
-    return float(sum(float(row.get("seconds") or 0.0) for row in rows))
+    return float(sum(logged(folder, "seconds")))

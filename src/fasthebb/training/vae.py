@@ -26,9 +26,9 @@ class VAEPretraining(lightning.LightningModule):
 
         (2 / D) (E + beta KL)
 
-    - The default is the autoencoder at its best: beta = 1, the bound on the likelihood, and a decoder that knows
-      nothing but the code. The factor 2 / D, the same for both terms, makes the first one the mean squared error, so
-      that one learning rate suits both kinds and every size of image.
+    - The default gives the autoencoder a fair chance: beta = 1, the bound on the likelihood, and a decoder that knows
+      nothing but the code. The factor 2 / D, on both terms alike, makes the first one the mean squared error, so that a
+      learning rate means the same for both kinds and for every size of image.
     - `paper` is the loss of the FastHebb papers' code, mean squared error + KL / 2. That is beta = D / 4, 768 for 3 x
       32 x 32 values: the divergence weighs so much that the code ends up empty, and only the indices of the maxima, by
       which this decoder unpools, carry the image.

@@ -47,6 +47,7 @@ def from_elsewhere(
     Raises:
         ValueError: an argument is out of range, or the network has no dense layer at its end.
 
+    >>> import torch
     >>> model = from_elsewhere("resnet18", classes=5, image_size=32)
     >>> model(torch.zeros(2, 3, 32, 32)).shape, model.classifier[-1].in_features
     (torch.Size([2, 5]), 512)

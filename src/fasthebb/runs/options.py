@@ -54,7 +54,8 @@ class PretrainOptions(DataOptions):
         fold: fold norms into the weights, where a rule hands on x.w / |w|; false leaves them to the fine-tuning, which
             then goes on dividing by them, as the papers do.
         epochs: passes over the unlabelled images (in the greedy order, for each layer); 5 if left out, 20 for a VAE.
-        lr: learning rate; 0.1 if left out, 0.001 for a VAE; 0 is the control in which only batch norm adapts.
+        lr: learning rate; 0.1 if left out, 0.01 and 0.001 for the two VAEs; 0 is the control in which only
+            batch norm adapts.
         model: "cnn6", "cnn10", "vgg11", "vgg13", "vgg16", "vgg19", or a network of torchvision or timm.
         width: factor on the numbers of channels of its convolutions.
         hidden: neurons of its dense layer, 0 for none; if left out, 4096, and none in a VGG.

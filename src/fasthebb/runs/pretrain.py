@@ -24,7 +24,7 @@ from fasthebb.training import (
 )
 
 HEBBIAN_LR, HEBBIAN_EPOCHS = 0.1, 5
-VAE_LR, VAE_EPOCHS = 1e-3, 20
+VAE_LRS, VAE_EPOCHS = {"vae": 1e-2, "vae-paper": 1e-3}, 20
 
 
 def pretrain(
@@ -144,7 +144,7 @@ def learning(options: PretrainOptions, model: Network) -> HebbianPretraining | V
         )
     return VAEPretraining(
         model,
-        lr=VAE_LR if options.lr is None else options.lr,
+        lr=VAE_LRS[options.method] if options.lr is None else options.lr,
         epochs=VAE_EPOCHS if options.epochs is None else options.epochs,
         seed=options.seed,
         paper=options.method == "vae-paper",

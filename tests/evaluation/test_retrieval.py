@@ -91,7 +91,7 @@ def test_equals_stay_in_the_order_of_the_database(binary: bool) -> None:
 
 
 def test_bits_are_compared_and_not_lengths() -> None:
-    database, labels = torch.tensor([[9.0, -0.1, -0.1], [0.1, 0.1, -5.0]]), torch.tensor([0, 1])
+    database, labels = torch.tensor([[9.0, -0.1, 0.1], [0.1, 0.1, -5.0]]), torch.tensor([0, 1])
     query = torch.tensor([[9.0, 0.1, 0.0]])  # 0 is not above 0
     assert retrieval_scores(database, labels, query, torch.tensor([1]), k=1, binary=True)["map_at_1"] == 100.0
     assert retrieval_scores(database, labels, query, torch.tensor([1]), k=1)["map_at_1"] == 0.0

@@ -47,6 +47,7 @@ def test_pretraining_leaves_the_files_of_a_run(encoder: Path, pretrain_options: 
         "result.json",
         "encoder.safetensors",
         "checkpoints/last.ckpt",
+        *(f"exciting/{layer}.png" for layer in ("conv1", "conv2", "conv3", "conv4", "dense5")),
     }
     result = json.loads((encoder / "result.json").read_text())
     assert result["images"] == 18  # of 30, a fifth is held out for validation and a fifth for test

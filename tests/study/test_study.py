@@ -67,7 +67,8 @@ def test_every_cell_is_in_the_summary_and_each_pretraining_is_done_once(
         "pretrained/hpca-s0",
         "pretrained/hpca-s1",
     ]
-    assert (tmp_path / "out" / "report.html").is_file()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Images that excite neurons of dense5 most" in page
 
 
 def test_a_finished_study_is_not_done_again_and_a_grown_one_does_what_is_new(

@@ -1,6 +1,7 @@
 """What a trained network is worth: predictions, scores, and means with their confidence intervals."""
 
 from fasthebb.evaluation.bootstrap import bootstrap_intervals
+from fasthebb.evaluation.exciting import most_exciting
 from fasthebb.evaluation.features import layer_features, stages
 from fasthebb.evaluation.layers import layer_scores
 from fasthebb.evaluation.metrics import ClassReport, class_report, classification_scores
@@ -20,6 +21,7 @@ __all__ = [
     "layer_features",
     "layer_scores",
     "mean_interval",
+    "most_exciting",
     "predict_logits",
     "retrieval_scores",
     "stages",

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from fasthebb.data import Batches, ImageData, ImageSet, Preprocessing, load_images
+from fasthebb.evaluation import most_exciting
+from fasthebb.evaluation.exciting import picture
 from fasthebb.models import Network, build_model
 from fasthebb.runs.folder import RunFolder, settings
 from fasthebb.runs.options import PretrainOptions
@@ -22,8 +25,11 @@ from fasthebb.training import (
     reestimate_batch_norm,
     trained_seconds,
 )
+from fasthebb.training.weights import write_atomically
 
 HEBBIAN_LR, HEBBIAN_EPOCHS = 0.1, 5
+LOOKED_AT = 2000
+"""How many images are shown to the neurons, for the pictures of those that excite them."""
 VAE_LRS, VAE_EPOCHS = {"vae": 1e-2, "vae-paper": 1e-3}, 20
 
 
@@ -103,6 +109,7 @@ def pretrain(
     notes["pretrain_seconds"] = f"{seconds:.1f}"
     tensors = {name: value for name, value in model.state_dict().items() if name.startswith("features.")}
     SavedNetwork(described, preprocessing, tensors, notes=notes).save(folder.path / "encoder.safetensors")
+    _draw_exciting(model, images, preprocessing, folder)
     return folder.finish(
         {
             "command": "pretrain",
@@ -149,6 +156,16 @@ def learning(options: PretrainOptions, model: Network) -> HebbianPretraining | V
         seed=options.seed,
         paper=options.method == "vae-paper",
     )
+
+
+def _draw_exciting(model: Network, images: ImageSet, preprocessing: Preprocessing, folder: RunFolder) -> None:
+    """Leave ``exciting/LAYER.png`` for each convolution and dense layer: images that its neurons respond to most."""
+    few = images.subset(list(range(min(len(images), LOOKED_AT))))
+    names = [name for name, layer in model.features.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    batches = Batches(few, preprocessing, batch_size=256, shuffle=False)
+    for name, positions in most_exciting(model.features, batches, names).items():
+        png = picture(few.images, positions)
+        write_atomically(folder.path / "exciting" / f"{name}.png", lambda file, png=png: file.write(png))  # type: ignore[misc]
 
 
 def _batches(options: PretrainOptions, images: ImageSet, preprocessing: Preprocessing, *, augmented: bool) -> Batches:

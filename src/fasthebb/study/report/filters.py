@@ -64,7 +64,7 @@ def first_layer(file: Path) -> tuple[tuple[int, ...], Tensor] | None:
         SafetensorError: the file is damaged.
     """
     with safe_open(str(file), framework="pt") as saved:
-        for name in sorted(saved.keys(), key=_natural):
+        for name in sorted(saved.keys(), key=natural):
             part = saved.get_slice(name)
             shape = tuple(part.get_shape())
             if len(shape) == 4 and shape[0] > 0 and shape[1] in (1, 3) and 0 < max(shape[2:]) <= _LARGEST:
@@ -118,6 +118,6 @@ def _of_method(folder: Path, method: str, seeds: list[int]) -> Filters | str:
     return "there is no encoder.safetensors"
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def natural(name: str) -> list[tuple[int, str]]:
     """Sorts layer 2 before layer 10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]

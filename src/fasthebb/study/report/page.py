@@ -15,7 +15,13 @@ from fasthebb.study.report.findings import findings
 from fasthebb.study.report.html_tables import gains_table, scores_table, speed_table
 from fasthebb.study.report.reproduction import configuration, data_name
 from fasthebb.study.report.results import Results, Setting
-from fasthebb.study.report.sections import cells_section, failures_section, filters_section, reproduction_section
+from fasthebb.study.report.sections import (
+    cells_section,
+    exciting_section,
+    failures_section,
+    filters_section,
+    reproduction_section,
+)
 from fasthebb.study.report.speed import speeds
 
 _POLICY = (
@@ -80,6 +86,7 @@ def page(folder: Path, results: Results, failures: Sequence[Failure]) -> str:
 {_timings(results)}
 </section>
 {filters_section(folder, results)}
+{exciting_section(folder, results)}
 <section>
 <h2>Training</h2>
 <h3>Loss of the training with labels</h3>

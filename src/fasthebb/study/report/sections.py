@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fasthebb.study.report.cells import READOUTS, Failure
 from fasthebb.study.report.embedding import image
+from fasthebb.study.report.exciting import exciting_pictures
 from fasthebb.study.report.filters import first_layers
 from fasthebb.study.report.html_tables import table
 from fasthebb.study.report.names import label
@@ -33,6 +34,31 @@ def filters_section(folder: Path, results: Results) -> str:
 <p>Each square is one neuron's weights, divided by their largest magnitude; grey is zero. Methods that decorrelate
 pixels see decorrelated images.</p>
 <div class="pictures">{"".join(parts)}</div>
+</section>"""
+
+
+def exciting_section(folder: Path, results: Results) -> str:
+    """The images that excite the neurons of each layer most, for the first seed of each pre-trained method."""
+    parts = []
+    for position, method in enumerate(results.methods):
+        pictures = exciting_pictures(folder, results, method)
+        figures = "".join(
+            f"<figure>{image(png, f'Images that excite neurons of {name} most')}"
+            f"<figcaption>{escape(name)}</figcaption></figure>"
+            for name, png in pictures.items()
+        )
+        if figures:
+            parts.append(
+                f'<details data-method="{position}"><summary>{escape(label(method))}</summary>'
+                f'<div class="pictures">{figures}</div></details>'
+            )
+    if not parts:
+        return ""
+    return f"""<section>
+<h2>What excites the neurons</h2>
+<p>A row is one neuron, with the pre-training images that it responds to most, at whatever place, the strongest
+first.</p>
+{"".join(parts)}
 </section>"""
 
 

@@ -360,6 +360,17 @@ def test_the_epoch_may_be_chosen_and_what_it_costs_in_labels_is_counted(
         assert result["epochs_to_convergence"] == 1 + next(i for i, value in enumerate(values) if value >= best - 1)
 
 
+def test_without_images_to_test_on_folds_of_the_labelled_ones_tell(by_class: Path, tmp_path: Path) -> None:
+    options = FinetuneOptions(data=str(by_class), cv=3, epochs=15, lr=0.02, **SMALL)
+    result = finetune(options, tmp_path / "out", progress=False)
+    assert result["labels"] == result["labels_spent"] == 30  # nothing is held out
+    assert (result["scored_by"], result["test_images"]) == ("3-fold cross-validation", 0)
+    assert result["top1"] > 60
+    assert not (tmp_path / "out" / "folds").exists()
+    with pytest.raises(RunError, match="found --cv 1 and --select last: expected at least 2 folds"):
+        finetune(replace(options, cv=1), tmp_path / "other", progress=False)
+
+
 def test_the_draw_of_labels_has_a_seed_of_its_own(by_class: Path, tmp_path: Path) -> None:
     options = FinetuneOptions(data=str(by_class), labels="3", epochs=1, **SMALL)
     results = [

@@ -62,7 +62,8 @@ def test_every_cell_is_in_the_summary_and_each_pretraining_is_done_once(
         assert 0 <= row["top1"] <= 100
         assert row["finetune_epochs"] == 2
         assert (row["pretrain_seconds"] > 0) == (row["method"] == "hpca")
-        assert (tmp_path / "out" / row["folder"] / "classifier.safetensors").is_file()
+        assert not (tmp_path / "out" / row["folder"] / "classifier.safetensors").exists()
+    assert not list((tmp_path / "out").rglob("*.ckpt"))
     assert sorted(name for name in counted if name.startswith("pretrained")) == [
         "pretrained/hpca-s0",
         "pretrained/hpca-s1",
@@ -269,7 +270,14 @@ def test_the_papers_protocol_divides_by_norms_in_fine_tuning_and_ends_in_a_plain
     small: StudyOptions, tmp_path: Path
 ) -> None:
     options = replace(
-        small, preset="paper-cifar10", methods=["swta"], labels=["1.0"], seeds=1, select="last", pretrain_epochs=1
+        small,
+        preset="paper-cifar10",
+        methods=["swta"],
+        labels=["1.0"],
+        seeds=1,
+        select="last",
+        pretrain_epochs=1,
+        keep=True,
     )
     assert resolved(options).lr == 1e-3
     row = study(options, tmp_path / "out", progress=False)[0]

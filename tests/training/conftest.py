@@ -1,5 +1,7 @@
+import csv
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +35,17 @@ class RandomLoader:
         order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(self.epoch))
         for chosen in order.split(self.batch):
             yield self.images[chosen] + self.noise * torch.randn(()), self.labels[chosen]
+
+
+@pytest.fixture
+def measured() -> Callable[[Path], list[dict[str, str]]]:
+    """The rows of a folder's metrics.csv, but for the seconds that the epochs took."""
+
+    def read(folder: Path) -> list[dict[str, str]]:
+        with (folder / "metrics.csv").open(newline="") as file:
+            return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+    return read
 
 
 @pytest.fixture

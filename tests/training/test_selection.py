@@ -6,22 +6,25 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 
 from fasthebb.models import Network
-from fasthebb.training import Classifier, ValidationHistory, best_weights, fit, folds, last_checkpoint, make_trainer
+from fasthebb.training import Classifier, best_weights, fit, folds, last_checkpoint, make_trainer
 
 
 def test_the_weights_of_the_best_epoch_are_kept(
     make_model: Callable[..., Network], make_loader: Any, tmp_path: Path
 ) -> None:
-    class Recorder(ValidationHistory):
-        states: list[dict[str, Any]] = []  # noqa: RUF012
+    class Recorder(Callback):
+        def __init__(self) -> None:
+            self.values: list[float] = []
+            self.states: list[dict[str, Any]] = []
 
         def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-            super().on_validation_end(trainer, pl_module)
+            self.values.append(float(trainer.callback_metrics["val_top1"]))
             self.states.append({name: value.clone() for name, value in pl_module.state_dict().items()})
 
-    history = Recorder("val_top1")
+    history = Recorder()
     module = Classifier(make_model(), classes=3, epochs=6, lr=0.05)
     trainer = make_trainer(epochs=6, out=tmp_path, progress=False, keep_best="val_top1", callbacks=[history])
     fit(trainer, module, make_loader(), make_loader(images=30, seed=5))

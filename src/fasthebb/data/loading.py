@@ -37,6 +37,7 @@ def load_images(
     strict: bool = False,
     progress: bool = True,
     need_labels: bool = True,
+    testing: bool = True,
 ) -> ImageData:
     """Read images into memory and divide them into what pre-training, fine-tuning, choosing and testing may see.
 
@@ -58,6 +59,7 @@ def load_images(
         strict: whether an image that cannot be read is an error instead of being skipped.
         progress: whether a long load shows a bar on stderr.
         need_labels: whether the data must be fit for a classifier; pre-training takes any.
+        testing: whether images are needed for validation and test; otherwise none are held out from training.
 
     Raises:
         DataError: for every mistake in the arguments or the data, in one line.
@@ -75,7 +77,7 @@ def load_images(
     more = [unlabelled] if isinstance(unlabelled, str | Path) else list(unlabelled)
     extra = [open_source(one, group=group, strict=strict, plain=True) for one in more]
 
-    plan = make_plan(source, need_labels)
+    plan = make_plan(source, need_labels, testing)
     plan.add_unlabelled(extra)
     if not plan.train and not plan.unlabelled:
         raise DataError(
@@ -93,7 +95,7 @@ def load_images(
         zip(plan.reading, read_items(plan.reading_items, size, strict=strict, progress=progress), strict=True)
     )
     skipped = [*source.skipped, *(one for other in extra for one in other.skipped)]
-    data_read = _gather(plan, decoded, size, channels, skipped, str(source.description), need_labels)
+    data_read = _gather(plan, decoded, size, channels, skipped, str(source.description), need_labels, testing)
     _warn_skipped(data_read.skipped, data_read.source)
     return data_read if labels is None or not len(data_read.train) else draw_labels(data_read, labels, seed)
 
@@ -256,6 +258,7 @@ def _gather(
     skipped: list[tuple[str, str]],
     source: str,
     need_labels: bool,
+    testing: bool,
 ) -> ImageData:
     """Stack what could be read into one tensor, of which the sets are views: training images are not held twice."""
     _drop_copies(plan, decoded)
@@ -271,7 +274,7 @@ def _gather(
     lost = {item.label for item in plan.train} - {item.label for item in train}
     if need_labels and lost:
         raise DataError(f"none of the training images of {first_few(sorted(map(str, lost)))} can be read: replace them")
-    if need_labels and not (validation and test):
+    if need_labels and testing and not (validation and test):
         raise DataError(f"none of the images for {'test' if validation else 'validation'} can be read: replace them")
     position = {name: value for value, name in enumerate(plan.classes)}
     images = stack(pixels, size, channels, [item.name for item in items])

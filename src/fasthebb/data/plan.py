@@ -77,12 +77,13 @@ class Plan:
             )
 
 
-def make_plan(source: Source, need_labels: bool) -> Plan:
+def make_plan(source: Source, need_labels: bool, testing: bool = True) -> Plan:
     """Hold out what the source does not split itself, and put each item into its set.
 
     Args:
         source: each image once.
         need_labels: whether the data must be fit for a classifier.
+        testing: whether images are needed for validation and test; none are held out otherwise.
 
     Raises:
         DataError: for labels, groups or splits that do not do.
@@ -99,7 +100,7 @@ def make_plan(source: Source, need_labels: bool) -> Plan:
     labelled = [item for item in items if item.label is not None]
     _check_groups(labelled)
     given = {item.split for item in labelled}
-    missing: list[Split] = [split for split in ("validation", "test") if labelled and split not in given]
+    missing: list[Split] = [split for split in ("validation", "test") if testing and labelled and split not in given]
     pool = [item for item in labelled if item.split == "train"]
     position = {name: value for value, name in enumerate(plan.classes)}
     groups = [item.group for item in pool] if source.grouped else None
@@ -109,7 +110,7 @@ def make_plan(source: Source, need_labels: bool) -> Plan:
     if missing and pool:
         plan.notes.append(f"of the labelled training images 20 % were held out for {' and 20 % for '.join(missing)}")
     _divide(plan, items)
-    if need_labels:
+    if need_labels and testing:
         _check_splits(plan, source.description)
     return plan
 

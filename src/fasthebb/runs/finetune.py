@@ -1,7 +1,7 @@
 """``fasthebb finetune``: a classifier from few labels, on pre-trained features or from random weights."""
 
-import time
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from fasthebb.data import ImageData, draw_labels, load_images
@@ -11,6 +11,8 @@ from fasthebb.runs.saved import SavedNetwork, network_options
 from fasthebb.runs.supervised import Supervised, untrained
 from fasthebb.training import epochs_to_come_within, logged, trained_seconds
 
+CHOOSING, ESTIMATING = "choosing", "folds"
+"""Folders of cross-validations, while a run is under way."""
 _FROM_INIT = ("model", "width", "hidden", "image_size", "channels", "whiten")
 
 
@@ -43,6 +45,8 @@ def finetune(
         raise RunError(
             "--taught teaches the classifier by a Hebbian rule: leave out --probe, --select, --class-weights"
         )
+    if options.cv and (options.cv < 2 or options.select != "last"):
+        raise RunError(f"found --cv {options.cv} and --select {options.select}: expected at least 2 folds, and 'last'")
     folder = RunFolder(out, "finetune", options)
     finished = folder.result()
     if finished is not None:
@@ -74,6 +78,7 @@ def finetune(
             seed=draw_seed,
             strict=options.strict,
             progress=progress,
+            testing=options.cv == 0,
         )
         if progress:
             print(data.summary())
@@ -82,14 +87,16 @@ def finetune(
     training = Supervised(
         options, data, init or untrained(described, data, bool(options.whiten)), draw_seed, progress=progress
     )
-    start = time.perf_counter()
-    epochs = training.cross_validate()[0] if options.select == "labelled-cv" else options.epochs
-    choosing = time.perf_counter() - start
+    epochs, choosing = options.epochs, 0.0
+    if options.select == "labelled-cv":
+        chosen = training.cross_validate(folder.path / CHOOSING)
+        epochs, choosing = chosen.epochs, chosen.seconds
+    estimated = training.cross_validate(folder.path / ESTIMATING, options.cv) if options.cv else None
     model = training.run(data.train, epochs, folder)
     validation = training.score(model, data.validation) if len(data.validation) else None
-    scores = training.score(model, data.test)
+    scores = training.score(model, data.test) if estimated is None else estimated.scores
     training.network.with_weights(model.state_dict(), data.classes).save(folder.path / "classifier.safetensors")
-    return folder.finish(
+    result = folder.finish(
         {
             "command": "finetune",
             "init": options.init,
@@ -100,11 +107,16 @@ def finetune(
             "epochs": epochs,
             "epochs_to_convergence": _epochs_to_convergence(folder) if options.select == "validation" else None,
             **scores,
-            "test_images": len(data.test),
+            "scored_by": "test images" if estimated is None else f"{options.cv}-fold cross-validation",
+            "test_images": len(data.test) if estimated is None else 0,
             "validation": validation,
             "finetune_seconds": round(choosing + trained_seconds(folder.path), 2),
         }
     )
+
+    for name in (CHOOSING, ESTIMATING):
+        rmtree(folder.path / name, ignore_errors=True)
+    return result
 
 
 def _epochs_to_convergence(folder: RunFolder) -> int | None:

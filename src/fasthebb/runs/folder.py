@@ -3,7 +3,7 @@
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,21 @@ def settings(options: Any) -> dict[str, Any]:
     'fasthebb.rules.hpca.HPCA'
     """
     values = {f.name: getattr(options, f.name) for f in fields(options)}
+    return {name: settings_of_rule(value) if isinstance(value, Rule) else value for name, value in values.items()}
+
+
+def settings_of_rule(rule: Rule) -> dict[str, Any]:
+    """A rule as ``--config`` reads it."""
+    return {"class_path": f"{type(rule).__module__}.{type(rule).__name__}", "init_args": asdict(rule)}
+
+
+def left_out(options: Any) -> dict[str, Any]:
+    """What each option is that is not given, as plain values; those that must be given are missing."""
+    plain = {f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in fields(options)}
     return {
-        name: {"class_path": f"{type(value).__module__}.{type(value).__name__}", "init_args": asdict(value)}
-        if isinstance(value, Rule)
-        else value
-        for name, value in values.items()
+        name: settings_of_rule(value) if isinstance(value, Rule) else value
+        for name, value in plain.items()
+        if value is not MISSING
     }
 
 
@@ -50,7 +60,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path, command: str, options: Any) -> None:
-        self.path = Path(path)
+        self.path, self._options = Path(path), options
         config = {"command": command, **settings(options)}
         held = {file.name for file in self.path.iterdir()} if self.path.is_dir() else set()
         if "config.yaml" in held:
@@ -68,7 +78,8 @@ class RunFolder:
             raise RunError(f"{known} cannot be read: choose another --out") from error
         if not isinstance(found, dict) or "command" not in found:
             raise RunError(f"{known} is not of a run of fasthebb: choose another --out")
-        differing = [name for name in config if found.get(name, None) != config[name]]
+        found = {**left_out(self._options), **found}  # an option that a later version has brought
+        differing = [name for name in config if found.get(name) != config[name]]
         if differing and started:
             listed = "; ".join(f"{name} is {found.get(name)!r}, asked for {config[name]!r}" for name in differing[:3])
             raise RunError(

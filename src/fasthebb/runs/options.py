@@ -93,6 +93,8 @@ class FinetuneOptions(DataOptions):
         draw_seed: fixes the draw of labels; ``seed`` if left out.
         probe: train the classifier alone and leave the features as they are.
         taught: teach the classifier alone by the rule SWTA, with the labels as its teacher, instead of by backprop.
+        cv: estimate the scores by cross-validation on the labelled images in so many folds, and hold none out for
+            validation and test; 0 scores the test images.
         select: the epoch whose weights are kept: "last"; "labelled-cv" as many epochs as were best in a five-fold
             cross-validation on the labelled images; "validation" the best on the validation images, whose labels count.
         epochs: passes over the labelled images.
@@ -117,6 +119,7 @@ class FinetuneOptions(DataOptions):
     draw_seed: int | None = None
     probe: bool = False
     taught: bool = False
+    cv: int = 0
     select: Select = "last"
     epochs: int = 20
     lr: float = 3e-3

@@ -1,10 +1,13 @@
 """Training a classifier on the labels that were drawn, once or fold by fold."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from fasthebb import SWTA, Plasticity, attach
 from fasthebb.data import Batches, ImageData, ImageSet, Preprocessing
@@ -16,15 +19,35 @@ from fasthebb.runs.saved import SavedNetwork
 from fasthebb.training import (
     Classifier,
     TaughtClassifier,
-    ValidationHistory,
     balanced_class_weights,
     best_weights,
     fit,
     folds,
+    last_checkpoint,
+    logged,
     make_trainer,
+    trained_seconds,
 )
 
 FOLDS = 5
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """What training on all folds but one, for each, has shown.
+
+    Attributes:
+        epochs: the number that was best on the folds left out, on average; the earliest of equals.
+        top1: at that number, in per cent.
+        scores: after the last epoch, of the images of all folds together, each predicted by the network that had not
+            seen it; in per cent.
+        seconds: of all the trainings.
+    """
+
+    epochs: int
+    top1: float
+    scores: dict[str, float]
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -65,30 +88,50 @@ class Supervised:
             plasticity.detach()
         return model
 
-    def cross_validate(self) -> tuple[int, float]:
-        """The number of epochs that is best on the fold left out, on average over folds, and its top-1 in per cent."""
-        train = self.data.train
+    def cross_validate(self, where: Path, count: int = FOLDS) -> "CrossValidation":
+        """Train on all folds but one and score that one, for each of ``count`` folds.
+
+        Args:
+            where: folder of the trainings, which go on where they stand; nobody needs it once the result is kept.
+            count: number of folds.
+        """
+        train, epochs = self.data.train, self.options.epochs
         curves: list[list[float]] = []
-        for rest, held_out in folds(train.labels, train.groups, FOLDS, seed=self.draw_seed):
-            _, module, _ = self._start(self.options.epochs)
-            history = ValidationHistory("val_top1")
+        outcomes: list[tuple[Tensor, Tensor]] = []
+        seconds = 0.0
+        for number, (rest, held_out) in enumerate(folds(train.labels, train.groups, count, seed=self.draw_seed)):
+            model, module, hooked = self._start(epochs)
+            out = where / f"fold{number}"
             trainer = make_trainer(
-                epochs=self.options.epochs,
-                out=None,
+                epochs=epochs,
+                out=out,
                 precision=self.options.precision,
-                progress=False,
+                progress=self.progress,
                 deterministic=self.options.deterministic,
-                callbacks=[history],
             )
-            fit(trainer, module, self._shuffled(train.subset(rest)), self._ordered(train.subset(held_out)))
-            curves.append([value * len(held_out) for value in history.values])
-        totals = [sum(values) for values in zip(*curves, strict=True)]
-        best = max(totals)
-        return totals.index(best) + 1, best / len(train)
+            validation = None if self.options.taught else self._ordered(train.subset(held_out))
+            ckpt = last_checkpoint(out / "checkpoints")
+            fit(trainer, module, self._shuffled(train.subset(rest)), validation, ckpt=ckpt)
+            for plasticity in hooked:
+                plasticity.detach()
+            curves.append([value * len(held_out) for value in logged(out, "val_top1")])
+            outcomes.append(predict_logits(model, self._ordered(train.subset(held_out))))
+            seconds += trained_seconds(out)
+        logits, labels = (torch.cat(part) for part in zip(*outcomes, strict=True))
+        totals = [sum(values) / len(train) for values in zip(*curves, strict=False)]
+        return CrossValidation(
+            epochs=totals.index(max(totals)) + 1 if totals else epochs,
+            top1=max(totals, default=math.nan),
+            scores=self._scores(logits, labels),
+            seconds=seconds,
+        )
 
     def score(self, model: Network, images: ImageSet) -> dict[str, float]:
         """Scores on one set of images, in per cent."""
-        scores = classification_scores(*predict_logits(model, self._ordered(images)), len(self.data.classes))
+        return self._scores(*predict_logits(model, self._ordered(images)))
+
+    def _scores(self, logits: Tensor, labels: Tensor) -> dict[str, float]:
+        scores = classification_scores(logits, labels, len(self.data.classes))
         return {name: round(value, 3) for name, value in scores.items()}
 
     def _start(self, epochs: int) -> tuple[Network, Classifier | TaughtClassifier, list[Plasticity]]:

@@ -97,6 +97,7 @@ def _read(options: StudyOptions, progress: bool) -> ImageData:
         channels=options.channels,
         strict=options.strict,
         progress=progress,
+        testing=options.cv == 0,
     )
 
 

@@ -46,7 +46,7 @@ def estimate(cells: Sequence[Cell], options: StudyOptions, data: ImageData) -> T
     for method, amount in dict.fromkeys((cell.method.name, cell.amount) for cell in cells):
         runs = sum((cell.method.name, cell.amount) == (method, amount) for cell in cells)
         batches = -(-labels_asked(data.train.labels, amount) // (options.batch_size or 1))
-        trainings = FOLDS if options.select == "labelled-cv" else 1
+        trainings = 1 + options.cv + (FOLDS if options.select == "labelled-cv" else 0)
         each = trainings * (options.epochs or 0) * batches * step + scoring
         add(f"{method}, {amount} labels", runs, each)
     table.add_section()
@@ -70,7 +70,7 @@ def _finetune_seconds(options: StudyOptions, data: ImageData) -> tuple[float, fl
     preprocessing = Preprocessing.fit(data.train.images[:4096], whiten=False)
     module = Classifier(network, classes=len(data.classes), epochs=1)
     step = _seconds_a_step(module, data.train, preprocessing, options.batch_size or 64)
-    some = data.test.subset(list(range(min(len(data.test), 512))))
+    some = data.unlabelled.subset(list(range(min(len(data.unlabelled), 512))))
     ordered = Batches(some, preprocessing, batch_size=256, shuffle=False)
     scoring = _seconds(lambda: predict_logits(network, ordered)) / len(some)
     return step, scoring * (len(data.test) + len(data.validation))

@@ -12,6 +12,7 @@ import yaml
 from filelock import BaseFileLock, FileLock
 
 from fasthebb.runs import RunError
+from fasthebb.runs.folder import left_out
 from fasthebb.study.grid import Cell, Run
 from fasthebb.study.options import StudyOptions, cell_settings
 from fasthebb.training.weights import write_atomically
@@ -57,6 +58,7 @@ class StudyFolder:
                 f"this is fasthebb {version('fasthebb')} with the format {FORMAT}: finish it with that "
                 "version, or choose another --out"
             )
+        found = {**left_out(options), **found}  # an option that a later version has brought
         asked = cell_settings(options)
         if (found.get("preset") is None) != (options.preset is None):
             asked = {"preset": options.preset, **asked}

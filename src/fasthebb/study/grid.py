@@ -185,6 +185,7 @@ def finetune_options(cell: Cell, options: StudyOptions, stretch: float = 1.0) ->
         seed=cell.seed,
         probe=probe,
         taught=taught,
+        cv=options.cv,
         select="last" if taught else options.select,
         epochs=max(1, round(options.epochs * stretch)),
         stretch=stretch,

@@ -28,7 +28,9 @@ class StudyOptions:
             "taught" the same by a Hebbian rule with the labels as its teacher.
         search: trials of a search for each method's learning rates and weight decay, by cross-validation on the
             smallest amount of labels, drawn by a seed of its own; 0 takes the settings below.
+        cv: estimate by cross-validation on the labelled images in so many folds, for data without images to test on.
         jobs: cells side by side, each on its part of the processor's cores.
+        keep: keep the classifier of every cell; otherwise only scores and curves are kept, and every encoder.
         dry_run: print the grid and the time it will take, from some measured steps of each method.
         weights: encoder.safetensors or run folder of the method "weights".
         unlabelled: more images, whose labels are never read; may be given several times.
@@ -62,7 +64,9 @@ class StudyOptions:
     draws: int | None = None
     readouts: list[Readout] = field(default_factory=lambda: ["finetune"])  # type: ignore[arg-type]
     search: int = 0
+    cv: int = 0
     jobs: int = 1
+    keep: bool = False
     dry_run: bool = False
     weights: str | None = None
     unlabelled: list[str] = field(default_factory=list)
@@ -127,7 +131,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """Protocols of Lagani et al. (LOD 2021; Neurocomputing 595, 2024)."""
 
-GRID = ("methods", "labels", "seeds", "draws", "readouts", "jobs", "dry_run")
+GRID = ("methods", "labels", "seeds", "draws", "readouts", "jobs", "keep", "dry_run")
 """Options that may change while a study is under way: they say which cells there are, not what a cell is."""
 
 

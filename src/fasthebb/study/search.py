@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from fasthebb.data import ImageData, draw_labels
@@ -47,10 +48,11 @@ def search(
     trials = _known(folder)
     while len(trials) < options.search:
         params = _proposal(names, trials) if trials else {name: _usual(name, options) for name in names}
-        top1 = _cross_validated(cell, _with(options, params, cell), data, folder)
+        top1 = _cross_validated(cell, _with(options, params, cell), data, folder, f"trial{len(trials)}")
         trials.append({"params": params, "top1": round(top1, 3)})
         text = json.dumps(trials, indent=1) + "\n"
         write_atomically(folder / "trials.json", lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+        rmtree(folder / f"trial{len(trials) - 1}", ignore_errors=True)
         say(f"search {cell.method.name}, trial {len(trials)} of {options.search}: top-1 {top1:.1f} % {params}")
     best = max(trials, key=lambda trial: trial["top1"])
     return {**best, "trials": len(trials)}
@@ -109,7 +111,7 @@ def _known(folder: Path) -> list[dict[str, Any]]:
         return []
 
 
-def _cross_validated(cell: Cell, options: StudyOptions, data: ImageData, folder: Path) -> float:
+def _cross_validated(cell: Cell, options: StudyOptions, data: ImageData, folder: Path, trial: str) -> float:
     if cell.pretraining is not None:
         where = folder / f"pretrained-{options.pretrain_lr}"
         pretrain(pretrain_options(cell.pretraining, options), where, progress=False, data=data)
@@ -126,4 +128,5 @@ def _cross_validated(cell: Cell, options: StudyOptions, data: ImageData, folder:
         )
         network = untrained(described, data, cell.method.whiten)
     drawn = draw_labels(data, cell.amount, SEED)
-    return Supervised(finetune_options(cell, options), drawn, network, SEED, progress=False).cross_validate()[1]
+    training = Supervised(finetune_options(cell, options), drawn, network, SEED, progress=False)
+    return training.cross_validate(folder / trial).top1

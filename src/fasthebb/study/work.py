@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from shutil import rmtree
 from typing import Any, Literal
 
 import torch
@@ -125,7 +126,9 @@ class Worker:
     def _pretrain(self, one: Pretraining, cell: Cell) -> None:
         self._say(f"pre-training {one.method.name}, seed {one.seed}")
         options = pretrain_options(one, self._options_of(cell))
-        pretrain(options, self.folder.path / one.folder, progress=self.progress, data=self.data)
+        where = self.folder.path / one.folder
+        pretrain(options, where, progress=self.progress, data=self.data)
+        rmtree(where / "checkpoints", ignore_errors=True)
 
     def _finetune(self, cell: Cell) -> None:
         self._say(str(cell))
@@ -134,7 +137,11 @@ class Worker:
         if options.init is not None:
             where = Path(options.init) if cell.pretraining is None else self.folder.path / options.init
             init = self._encoder(where)
-        finetune(options, self.folder.path / cell.folder, progress=self.progress, data=self.data, init=init)
+        out = self.folder.path / cell.folder
+        finetune(options, out, progress=self.progress, data=self.data, init=init)
+        rmtree(out / "checkpoints", ignore_errors=True)  # three times as large as the weights
+        if not self.options.keep:
+            (out / "classifier.safetensors").unlink(missing_ok=True)
 
     def _stretch(self, cell: Cell) -> float:
         """How much longer than usual a cell trains: what the costliest other method takes, over backprop alone."""

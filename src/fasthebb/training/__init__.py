@@ -8,7 +8,7 @@ from fasthebb.training.clock import trained_seconds
 from fasthebb.training.convergence import epochs_to_come_within, logged
 from fasthebb.training.pretraining import HebbianPretraining, Order
 from fasthebb.training.readouts import Readout, ReadoutWarning
-from fasthebb.training.selection import ValidationHistory, best_weights, folds
+from fasthebb.training.selection import best_weights, folds
 from fasthebb.training.taught import TaughtClassifier
 from fasthebb.training.trainer import Precision, fit, make_trainer
 from fasthebb.training.vae import VAEPretraining
@@ -23,7 +23,6 @@ __all__ = [
     "ReadoutWarning",
     "TaughtClassifier",
     "VAEPretraining",
-    "ValidationHistory",
     "WeightsError",
     "balanced_class_weights",
     "best_weights",

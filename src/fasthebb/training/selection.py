@@ -1,4 +1,4 @@
-"""Choosing an epoch by held-out images: the curve of a measure, the weights at its best, folds of few labels."""
+"""Choosing by held-out images: the weights of the best epoch, folds of few labels."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -6,28 +6,9 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from torch import Tensor
-
-
-class ValidationHistory(Callback):
-    """Keeps a validation measure of every epoch.
-
-    Args:
-        name: of the measure, as it is logged.
-
-    Attributes:
-        values: one an epoch.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.values: list[float] = []
-
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Take the epoch's value; one that is absent, as the network diverged, is the worst possible."""
-        self.values.append(float(trainer.callback_metrics.get(self.name, -torch.inf)))
 
 
 def best_weights(trainer: lightning.Trainer) -> dict[str, Any]:

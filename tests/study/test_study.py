@@ -138,6 +138,22 @@ def test_a_change_of_what_a_cell_is_is_refused_by_name(small: StudyOptions, tmp_
     assert (tmp_path / "out" / "config.yaml").read_text() == before
 
 
+def test_a_study_of_an_earlier_version_goes_on_without_the_options_that_it_did_not_know(
+    small: StudyOptions, tmp_path: Path, counted: list[str]
+) -> None:
+    few = replace(small, seeds=1, methods=["none"], labels=["3"])
+    study(few, tmp_path / "out", progress=False)
+    for config in (tmp_path / "out").rglob("config.yaml"):
+        kept = yaml.safe_load(config.read_text())
+        config.write_text(yaml.safe_dump({name: value for name, value in kept.items() if name != "cv"}))
+    next((tmp_path / "out" / "cells").rglob("result.json")).unlink()
+    counted.clear()
+    assert len(study(few, tmp_path / "out", progress=False)) == 1
+    assert len(counted) == 1
+    with pytest.raises(RunError, match="--cv is 0, asked for 3"):
+        study(replace(few, cv=3), tmp_path / "out", progress=False)
+
+
 def test_a_folder_of_something_else_is_refused(small: StudyOptions, tmp_path: Path) -> None:
     study(replace(small, seeds=1, methods=["none"], labels=["3"]), tmp_path / "out", progress=False)
     (tmp_path / "out" / "study.json").write_text('{"format": 99, "fasthebb": "7.0"}')

@@ -115,6 +115,7 @@ def test_too_large_dense_layer_is_refused_and_the_named_alternatives_fit() -> No
 def test_relative_variance_is_batch_norm_times_a_factor_from_the_updated_variance(
     training: bool, dimensions: int
 ) -> None:
+    torch.manual_seed(0)
     kinds = {2: (nn.BatchNorm1d, RelativeVarianceBatchNorm1d), 4: (nn.BatchNorm2d, RelativeVarianceBatchNorm2d)}
     plain, relative = (kind(5).train(training) for kind in kinds[dimensions])
     x = torch.randn(16, 5, *[3] * (dimensions - 2)) * torch.arange(1, 6).view(1, 5, *[1] * (dimensions - 2))

@@ -5,12 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC
 from torch import Tensor
 
 SVM_PENALTIES = (0.1, 1.0, 10.0)
@@ -40,6 +34,8 @@ def knn_top1(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Ten
     >>> knn_top1(train, torch.tensor([0, 0, 1]), torch.tensor([[0.1, 0.9], [5.0, 0.0]]), torch.tensor([1, 0]), k=1)
     100.0
     """
+    from sklearn.neighbors import KNeighborsClassifier
+
     _check(train, train_labels, test, test_labels)
     if k < 1:
         raise ValueError(f"found {k} neighbours, expected at least 1")
@@ -81,6 +77,12 @@ def svm_top1(
     >>> svm_top1(train, labels, torch.tensor([[0.1, 0.9], [5.0, 0.0]]), torch.tensor([1, 0]))
     100.0
     """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import LinearSVC
+
     _check(train, train_labels, test, test_labels)
     names = [str(row) for row in range(len(train))] if groups is None else list(groups)
     if len(names) != len(train):

@@ -3,8 +3,6 @@
 import math
 from collections.abc import Sequence
 
-from scipy import stats
-
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     """Mean of independent values and half the width of its 95 % confidence interval (Student's t).
@@ -23,5 +21,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     mean = math.fsum(values) / count
     if count == 1:
         return mean, math.nan
+    from scipy import stats
+
     variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
     return mean, float(stats.t.ppf(0.975, count - 1)) * math.sqrt(variance / count)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
 
@@ -19,6 +18,8 @@ def balanced_class_weights(labels: Tensor, classes: int) -> Tensor:
     >>> balanced_class_weights(torch.tensor([0, 0, 0, 2]), 3)
     tensor([0.6667, 0.0000, 2.0000])
     """
+    from sklearn.utils.class_weight import compute_class_weight
+
     found = labels.cpu().numpy()
     present = np.unique(found)
     weights = torch.zeros(classes)

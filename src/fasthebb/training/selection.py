@@ -7,7 +7,6 @@ import lightning
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from torch import Tensor
 
 
@@ -33,6 +32,8 @@ def folds(labels: Tensor, groups: Sequence[str] | None, count: int, seed: int) -
     >>> [sorted(rest + held_out) for rest, held_out in folds(torch.tensor([0, 0, 1, 1]), None, 5, seed=0)]
     [[0, 1, 2, 3], [0, 1, 2, 3]]
     """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
     smallest = int(torch.bincount(labels)[torch.unique(labels)].min())
     if smallest < 2:
         raise ValueError(

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from scipy import stats
-
 from fasthebb.evaluation import mean_interval
 
 FEWEST_SEEDS = 5
@@ -96,6 +94,8 @@ def _two_sided_p(mean: float, half: float, count: int) -> float:
         return math.nan
     if half == 0:
         return 1.0 if mean == 0 else 0.0
+    from scipy import stats
+
     t = mean / half * float(stats.t.ppf(0.975, count - 1))
     return 2 * float(stats.t.sf(abs(t), count - 1))
 

@@ -69,7 +69,7 @@ def test_folds_keep_groups_together(monkeypatch: pytest.MonkeyPatch) -> None:
         def score(self, *_: object) -> float:
             return 1.0
 
-    monkeypatch.setattr("fasthebb.evaluation.readers.GridSearchCV", Search)
+    monkeypatch.setattr("sklearn.model_selection.GridSearchCV", Search)
     train, labels = clouds(60, 0.1, seed=0)
     groups = [f"p{row // 6}" if row < 54 else "" for row in range(60)]
     svm_top1(train, labels, train, labels, groups=groups)

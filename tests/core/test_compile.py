@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import fasthebb
 from fasthebb import HPCA, ICA, SWTA, WTA, Hebb, KrotovHopfield, Oja, PolynomialWTA, SoftHebb
+from fasthebb.kernels.triangle import cheaper_form
 
 pytestmark = [
     pytest.mark.usefixtures("fresh_compiler"),
@@ -68,6 +69,22 @@ def test_every_kind_of_convolution_compiles(dims: int, rule: Any) -> None:
     torch.testing.assert_close(
         learned(model, images, rule, {"backend": "aot_eager"}), learned(model, images, rule, None)
     )
+
+
+def test_a_wide_layer_compiles_in_blocks_of_neurons() -> None:
+    assert cheaper_form(samples=3, neurons=300, inputs=96) == "blocks"
+    torch.manual_seed(0)
+    model, images = nn.Sequential(nn.Linear(96, 300), nn.ReLU()), torch.randn(6, 96)
+    expected = learned(model, images, HPCA(), None)
+    torch.testing.assert_close(learned(model, images, HPCA(), {"backend": "aot_eager"}), expected)
+    graphs: list[str] = []
+
+    def count(graph: Any, _: Any) -> Any:
+        graphs.append(graph.code)
+        return graph.forward
+
+    learned(model, images, HPCA(), {"backend": count})
+    assert any("cat" in code for code in graphs)  # out of place: a write into a block would copy the whole update
 
 
 def test_one_compiled_function_may_hold_the_whole_step(network: nn.Sequential, images: Tensor, rule: Any) -> None:

@@ -29,6 +29,8 @@ def by_blocks(y: Tensor, x: Tensor, w: Tensor) -> Tensor:
     """
     if _is_narrow(y):
         return _by_blocks_in_float32(y, x, w)
+    if torch.compiler.is_compiling():
+        return _by_blocks_out_of_place(y, x, w)
     neurons = y.shape[2]
     update = torch.empty_like(w)
     residual = x.clone()
@@ -41,6 +43,20 @@ def by_blocks(y: Tensor, x: Tensor, w: Tensor) -> Tensor:
         if block.stop < neurons:
             residual.baddbmm_(responses, weights, alpha=-1)
     return update
+
+
+def _by_blocks_out_of_place(y: Tensor, x: Tensor, w: Tensor) -> Tensor:
+    """The same for compiled code, which would turn every write into a block into a copy of the whole update."""
+    neurons = y.shape[2]
+    parts, residual = [], x
+    for start in range(0, neurons, BLOCK):
+        block = slice(start, min(start + BLOCK, neurons))
+        responses, weights = y[:, :, block], w[:, block]
+        gram = torch.tril(responses.mT @ responses)
+        parts.append(responses.mT @ residual - gram @ weights)
+        if block.stop < neurons:
+            residual = residual - responses @ weights
+    return torch.cat(parts, dim=1)
 
 
 def _by_blocks_in_float32(y: Tensor, x: Tensor, w: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from argparse import ArgumentError
 from collections.abc import Callable
 from dataclasses import fields
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -203,7 +204,7 @@ def _print_result(command: str, result: Any, out: str | None) -> None:
         console.print(_numbers(command, result))
         if command == "evaluate" and "layers" in result:
             console.print(_layers(result["layers"]))
-    if out is not None:
+    if out is not None and Path(out).exists():  # a dry run leaves nothing
         console.print(f"in {out}", highlight=False)
 
 

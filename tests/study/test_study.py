@@ -128,6 +128,21 @@ def test_a_failed_cell_is_recorded_and_tried_again_by_the_next_call(
     assert json.loads((tmp_path / "out" / "failed.json").read_text()) == []
 
 
+def test_whatever_a_rule_of_the_users_own_raises_fails_its_cells_alone(
+    small: StudyOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(self: Any, synapse: Any, x: Any, s: Any) -> Any:
+        return {}["nothing"]
+
+    monkeypatch.setattr(fasthebb.Oja, "sums", wrong)
+    finished = study(replace(small, methods=["oja", "none"], seeds=1), tmp_path / "out", progress=False)
+    assert {row["method"] for row in finished} == {"none"}
+    failed = json.loads((tmp_path / "out" / "failed.json").read_text())
+    assert [row["error"] for row in failed] == ["its pre-training failed: KeyError: 'nothing'"] * 2
+    kept = json.loads((tmp_path / "out" / "pretrained" / "oja-s0" / "error.json").read_text())
+    assert 'return {}["nothing"]' in kept["trace"]
+
+
 def test_a_change_of_what_a_cell_is_is_refused_by_name(small: StudyOptions, tmp_path: Path) -> None:
     study(replace(small, seeds=1, methods=["none"]), tmp_path / "out", progress=False)
     before = (tmp_path / "out" / "config.yaml").read_text()
@@ -342,6 +357,13 @@ def test_a_search_settles_each_method_before_its_cells(small: StudyOptions, tmp_
         assert cell["weight_decay"] == best["params"]["weight_decay"]
     before = yaml.safe_load((tmp_path / "out/pretrained/hpca-s0/config.yaml").read_text())
     assert before["lr"] == best["params"]["pretrain_lr"]
+
+
+def test_a_search_for_a_probe_starts_from_the_probes_own_settings(small: StudyOptions, tmp_path: Path) -> None:
+    options = replace(small, methods=["none"], readouts=["probe"], search=1, labels=["0.9"], seeds=1)
+    study(options, tmp_path / "out", progress=False)
+    trials = json.loads((tmp_path / "out" / "search" / "none" / "trials.json").read_text())
+    assert trials[0]["params"] == {"lr": 3e-3, "weight_decay": 5e-4}
 
 
 def test_a_search_goes_on_where_it_was(small: StudyOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

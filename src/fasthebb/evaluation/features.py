@@ -92,6 +92,24 @@ def stages(model: nn.Module) -> list[str]:
     return [f"features.{name}" for name in chosen] + end
 
 
+def check_features(known: Tensor, known_labels: Tensor, asked: Tensor, asked_labels: Tensor) -> None:
+    """Whether two sets of features `(N, D)` have a label each and can be compared.
+
+    Raises:
+        ValueError: they cannot, or one of them is empty.
+    """
+    for features, labels in ((known, known_labels), (asked, asked_labels)):
+        if features.dim() != 2 or labels.shape != features.shape[:1] or features.shape[1] != known.shape[1]:
+            raise ValueError(
+                f"expected features (N, {known.shape[-1]}) and labels (N,), found {tuple(features.shape)} and "
+                f"{tuple(labels.shape)}"
+            )
+        if len(labels) == 0:
+            raise ValueError(
+                "there is nothing to retrieve or to learn from: expected images of both kinds, found none of one"
+            )
+
+
 def _vectors(output: object, name: str) -> Tensor:
     """One vector an image, `(N, D)` float32 on the CPU: a copy, as an in-place layer may overwrite the output."""
     if not isinstance(output, Tensor) or output.dim() not in (2, 4):

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fasthebb.evaluation.features import check_features
+
 SVM_PENALTIES = (0.1, 1.0, 10.0)
 """C times the number of features: that is the mean squared length of a standardised vector, which C weighs."""
 SVM_FOLDS = 3
@@ -36,7 +38,7 @@ def knn_top1(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Ten
     """
     from sklearn.neighbors import KNeighborsClassifier
 
-    _check(train, train_labels, test, test_labels)
+    check_features(train, train_labels, test, test_labels)
     if k < 1:
         raise ValueError(f"found {k} neighbours, expected at least 1")
     voters = KNeighborsClassifier(min(k, len(train)), metric="cosine").fit(train.numpy(), train_labels.numpy())
@@ -83,7 +85,7 @@ def svm_top1(
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import LinearSVC
 
-    _check(train, train_labels, test, test_labels)
+    check_features(train, train_labels, test, test_labels)
     names = [str(row) for row in range(len(train))] if groups is None else list(groups)
     if len(names) != len(train):
         raise ValueError(f"found {len(names)} groups of {len(train)} images, expected one an image")
@@ -106,14 +108,3 @@ def svm_top1(
         warnings.simplefilter("ignore", ConvergenceWarning)  # what is not separated in so many steps is scored as it is
         machine.fit(train.numpy(), values)
     return 100 * float(machine.score(test.numpy(), test_labels.numpy()))
-
-
-def _check(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor) -> None:
-    for features, labels in ((train, train_labels), (test, test_labels)):
-        if features.dim() != 2 or labels.shape != features.shape[:1] or features.shape[1] != train.shape[1]:
-            raise ValueError(
-                f"expected features (N, {train.shape[-1]}) and labels (N,), found {tuple(features.shape)} and "
-                f"{tuple(labels.shape)}"
-            )
-        if len(labels) == 0:
-            raise ValueError("expected images to learn from and images to classify, found none of one kind")

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from fasthebb.evaluation.features import check_features
+
 CHUNK_ENTRIES = 1 << 23
 """Similarities held at once, of as many queries as that allows: with what is made of them, some 150 MB."""
 
@@ -93,15 +95,8 @@ def _precision(hits: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _check(database: Tensor, database_labels: Tensor, queries: Tensor, query_labels: Tensor, k: int) -> None:
-    for features, labels in ((database, database_labels), (queries, query_labels)):
-        if features.dim() != 2 or labels.shape != features.shape[:1] or features.shape[1] != database.shape[1]:
-            raise ValueError(
-                f"expected features (N, {database.shape[-1]}) and labels (N,), found {tuple(features.shape)} and "
-                f"{tuple(labels.shape)}"
-            )
-        if len(labels) == 0:
-            raise ValueError("there is nothing to retrieve: expected images in the database and queries")
-        if labels.min() < 0:
-            raise ValueError("labels must not be negative: leave unlabelled images (-1) out")
+    check_features(database, database_labels, queries, query_labels)
+    if min(int(database_labels.min()), int(query_labels.min())) < 0:
+        raise ValueError("labels must not be negative: leave unlabelled images (-1) out")
     if k < 1:
         raise ValueError(f"found k = {k}, expected at least 1")

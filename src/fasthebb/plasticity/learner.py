@@ -30,7 +30,6 @@ class Learner:
         self.rule = rule
         self.sums: Sums | None = None
         self.called = False
-        self.uses = 0  # since the last update
         self.version: int | None = None  # of the weight, at the first of the sums; unknown in compiled code
         self.nonfinite: Tensor | None = None  # a flag on the device
         self.reducing: Callable[[], tuple[Sums, Tensor]] | None = None
@@ -86,7 +85,6 @@ class Learner:
             if labels is not None:
                 synapse.labels = labels[part].repeat_interleave(s.shape[1] // labels[part].shape[0])
             self._add(self.rule.sums(synapse, seen, s))
-        self.uses += 1
 
     def _add(self, sums: Sums) -> None:
         values = {name: at_least_float32(value) if isinstance(value, Tensor) else value for name, value in sums.items()}
@@ -139,7 +137,6 @@ class Learner:
     def clear(self) -> None:
         """Forget what was seen since the last update."""
         self.sums = None
-        self.uses = 0
         self.reducing = None
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:

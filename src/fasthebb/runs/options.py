@@ -92,7 +92,8 @@ class FinetuneOptions(DataOptions):
         labels: simulates scarcity: "400" images in all, the fraction "0.01", or "5/class"; every label if left out.
         draw_seed: fixes the draw of labels; ``seed`` if left out.
         probe: train the classifier alone and leave the features as they are.
-        taught: teach the classifier alone by the rule SWTA, with the labels as its teacher, instead of by backprop.
+        taught: teach the classifier alone by the rule SWTA, with the labels as its teacher, instead of by backprop;
+            it has a learning rate of its own.
         cv: estimate the scores by cross-validation on the labelled images in so many folds, and hold none out for
             validation and test; 0 scores the test images.
         select: the epoch whose weights are kept: "last"; "labelled-cv" as many epochs as were best in a five-fold

@@ -41,7 +41,7 @@ def study(options: StudyOptions, out: str | Path, *, progress: bool = True) -> l
     data = _read(options, progress)
     cells = make_grid(options, data.train.labels)
     for amount in options.labels or []:
-        _check_draw(data, amount)
+        draw_labels(data, amount, seed=0)  # raises what any draw would
     console = Console(quiet=not progress)
     if options.dry_run:
         console.print(estimate(cells, options, data))
@@ -99,11 +99,6 @@ def _read(options: StudyOptions, progress: bool) -> ImageData:
         progress=progress,
         testing=options.cv == 0,
     )
-
-
-def _check_draw(data: ImageData, amount: str) -> None:
-    """Raise what drawing this amount of labels would raise."""
-    draw_labels(data, amount, seed=0)
 
 
 class _Counter:

@@ -1,6 +1,7 @@
 """How long a study will take, from some measured steps of each of its runs."""
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 
 import lightning
@@ -13,11 +14,11 @@ from fasthebb.evaluation import predict_logits
 from fasthebb.models import Network, build_model
 from fasthebb.runs.options import PretrainOptions
 from fasthebb.runs.pretrain import learning
-from fasthebb.runs.saved import network_options
 from fasthebb.runs.supervised import FOLDS
 from fasthebb.study.grid import Cell, pretrain_options, pretrainings
+from fasthebb.study.network import network_of
 from fasthebb.study.options import StudyOptions
-from fasthebb.training import Classifier, fit, make_trainer
+from fasthebb.training import Classifier, ReadoutWarning, fit, make_trainer
 
 STEPS = 8
 
@@ -77,14 +78,7 @@ def _finetune_seconds(options: StudyOptions, data: ImageData) -> tuple[float, fl
 
 
 def _network(options: PretrainOptions | StudyOptions, data: ImageData, *, hebbian: bool) -> Network:
-    described = network_options(
-        options.model,
-        width=options.width,
-        hidden=options.hidden,
-        image_size=data.train.images.shape[2],
-        channels=data.train.images.shape[1],
-    )
-    return build_model(**described, classes=len(data.classes), hebbian=hebbian)
+    return build_model(**network_of(options, data), classes=len(data.classes), hebbian=hebbian)
 
 
 def _seconds_a_step(
@@ -97,8 +91,10 @@ def _seconds_a_step(
         batches = Batches(some, preprocessing, batch_size=batch_size, shuffle=True)
         return lambda: fit(make_trainer(epochs=1, out=None, progress=False), module, batches)
 
-    _seconds(run(1))  # warm
-    few, many = _seconds(run(1)), _seconds(run(1 + STEPS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ReadoutWarning)  # so few steps need not have learned anything
+        _seconds(run(1))  # warm
+        few, many = _seconds(run(1)), _seconds(run(1 + STEPS))
     return max(many - few, 0.0) / STEPS
 
 

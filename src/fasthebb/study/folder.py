@@ -108,9 +108,9 @@ class StudyFolder:
         except (ValueError, TypeError, KeyError):
             return "unknown: error.json is damaged"
 
-    def fail(self, what: Run, error: str) -> None:
+    def fail(self, what: Run, error: str, trace: str = "") -> None:
         """Record a run's error."""
-        self._write(str(what.folder / "error.json"), json.dumps({"error": error}) + "\n")
+        self._write(str(what.folder / "error.json"), json.dumps({"error": error, "trace": trace}) + "\n")
 
     def forget_failures(self, runs: Iterable[Run]) -> None:
         """Let failed runs be tried again."""

@@ -9,9 +9,10 @@ from typing import Any
 
 from fasthebb.data import ImageData, draw_labels
 from fasthebb.runs import SavedNetwork, pretrain
-from fasthebb.runs.saved import network_options
+from fasthebb.runs.pretrain import HEBBIAN_LR
 from fasthebb.runs.supervised import Supervised, untrained
 from fasthebb.study.grid import Cell, finetune_options, pretrain_options
+from fasthebb.study.network import network_of
 from fasthebb.study.options import StudyOptions
 from fasthebb.training.weights import write_atomically
 
@@ -47,7 +48,7 @@ def search(
     names = [*(["pretrain_lr"] if cell.method.kind == "rule" else []), "lr", "weight_decay"]
     trials = _known(folder)
     while len(trials) < options.search:
-        params = _proposal(names, trials) if trials else {name: _usual(name, options) for name in names}
+        params = _proposal(names, trials) if trials else _usual(names, options, cell)
         top1 = _cross_validated(cell, _with(options, params, cell), data, folder, f"trial{len(trials)}")
         trials.append({"params": params, "top1": round(top1, 3)})
         text = json.dumps(trials, indent=1) + "\n"
@@ -60,8 +61,11 @@ def search(
 
 def _with(options: StudyOptions, params: dict[str, Any], cell: Cell) -> StudyOptions:
     """The study's options with those found for a method; a probe has names of its own for them."""
-    names = {"lr": "probe_lr", "weight_decay": "probe_weight_decay"} if cell.readout == "probe" else {}
-    return replace(options, **{names.get(name, name): value for name, value in params.items()})
+    return replace(options, **{_option(name, cell): value for name, value in params.items()})
+
+
+def _option(name: str, cell: Cell) -> str:
+    return f"probe_{name}" if cell.readout == "probe" and name != "pretrain_lr" else name
 
 
 def applied(options: StudyOptions, found: dict[str, Any], cell: Cell) -> StudyOptions:
@@ -72,9 +76,11 @@ def applied(options: StudyOptions, found: dict[str, Any], cell: Cell) -> StudyOp
     return _with(options, params, cell)
 
 
-def _usual(name: str, options: StudyOptions) -> Any:
-    value = getattr(options, name)
-    return 0.1 if value is None else value
+def _usual(names: Sequence[str], options: StudyOptions, cell: Cell) -> dict[str, Any]:
+    """What the study takes without a search."""
+    usual = {"pretrain_lr": HEBBIAN_LR, "lr": options.lr}
+    values = {name: getattr(options, _option(name, cell)) for name in names}
+    return {name: usual[name] if value is None else value for name, value in values.items()}
 
 
 def _proposal(names: Sequence[str], trials: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -115,18 +121,12 @@ def _cross_validated(cell: Cell, options: StudyOptions, data: ImageData, folder:
     if cell.pretraining is not None:
         where = folder / f"pretrained-{options.pretrain_lr}"
         pretrain(pretrain_options(cell.pretraining, options), where, progress=False, data=data)
+        rmtree(where / "checkpoints", ignore_errors=True)
         network = SavedNetwork.load(where, "encoder.safetensors")
     elif options.weights is not None and cell.method.kind == "weights":
         network = SavedNetwork.load(options.weights, "encoder.safetensors")
     else:
-        described = network_options(
-            options.model,
-            width=options.width,
-            hidden=options.hidden,
-            image_size=data.train.images.shape[2],
-            channels=data.train.images.shape[1],
-        )
-        network = untrained(described, data, cell.method.whiten)
+        network = untrained(network_of(options, data), data, cell.method.whiten)
     drawn = draw_labels(data, cell.amount, SEED)
     training = Supervised(finetune_options(cell, options), drawn, network, SEED, progress=False)
     return training.cross_validate(folder / trial).top1

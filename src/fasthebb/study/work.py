@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from shutil import rmtree
+from traceback import format_exc
 from typing import Any, Literal
 
 import torch
 from filelock import Timeout
 
-from fasthebb import NonFiniteError
 from fasthebb.data import ImageData
 from fasthebb.data.subsets import labels_asked
 from fasthebb.runs import SavedNetwork, finetune, pretrain
@@ -105,8 +105,8 @@ class Worker:
                     return state
                 try:
                     do()
-                except (ValueError, RuntimeError, OSError, NonFiniteError, MemoryError) as error:
-                    self.folder.fail(run, f"{type(error).__name__}: {' '.join(str(error).split())}")
+                except Exception as error:  # whatever a rule or network of the user's own may raise
+                    self.folder.fail(run, f"{type(error).__name__}: {' '.join(str(error).split())}", format_exc())
                     return "failed"
         except Timeout:
             return "busy"
@@ -149,17 +149,16 @@ class Worker:
             return 1.0
         alone, others = compared(cell, self.grid)
         known = self.folder.result(alone)
-        seconds = [found["finetune_seconds"] + found["pretrain_seconds"] for found in map(self._times, others) if found]
+        seconds = [one for one in map(self._seconds, others) if one is not None]
         if known is None or not seconds:
             raise ValueError("what this cell takes its time from has failed")
         return max(1.0, max(seconds) / max(float(known["finetune_seconds"]), 0.1))
 
-    def _times(self, cell: Cell) -> dict[str, float] | None:
+    def _seconds(self, cell: Cell) -> float | None:
+        """What a cell took, with its pre-training; None if it failed."""
         result = self.folder.result(cell)
         before = None if cell.pretraining is None else self.folder.result(cell.pretraining)
-        if result is None or before is None:
-            return None
-        return {name: found[name] for found, name in ((result, "finetune_seconds"), (before, "pretrain_seconds"))}
+        return None if result is None or before is None else result["finetune_seconds"] + before["pretrain_seconds"]
 
     def _encoder(self, where: Path) -> SavedNetwork:
         if where not in self._encoders:

@@ -21,7 +21,7 @@ import fasthebb
 from fasthebb import runs
 from fasthebb.benchmark import BenchmarkOptions, benchmark
 from fasthebb.demo import DemoOptions, demo
-from fasthebb.rules.names import NAMES
+from fasthebb.rules.names import GRADIENT_NAMES, NAMES
 from fasthebb.runs.folder import settings
 from fasthebb.study import ReportOptions, StudyOptions, report, study
 
@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[type, Callable[..., Any], bool, str]] = {
     "benchmark": (BenchmarkOptions, benchmark, False, "how fast a step is, against the floor and backprop"),
 }
 """Options, function, whether it needs ``--out``, and what it does."""
+RULES = {**NAMES, **GRADIENT_NAMES}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -100,7 +101,7 @@ def _load_yaml(text: str) -> Any:
 
 
 def _class_path(name: str) -> str:
-    rule = NAMES.get(name.lower())
+    rule = RULES.get(name.lower())
     return name if rule is None else f"{rule.__module__}.{rule.__name__}"
 
 
@@ -119,11 +120,12 @@ def _spelled_out(given: list[str], commands: dict[str, ArgumentParser]) -> list[
         previous = rest[index - 1] if index else ""
         if not word.startswith("--"):
             listed = previous[2:].replace("-", "_") in lists
-            spelled.append(_class_path(word) if previous == "--rule" else _as_list(word) if listed else word)
+            named = previous in ("--rule", "--rule.rule")
+            spelled.append(_class_path(word) if named else _as_list(word) if listed else word)
             continue
         name, equals, value = word.partition("=")
         name = name[2:].replace("-", "_")
-        if name == "rule" and equals:
+        if name in ("rule", "rule.rule") and equals:
             value = _class_path(value)
         if name in lists and equals:
             value = _as_list(value)
@@ -152,11 +154,11 @@ def _explained(message: str, given: list[str], commands: dict[str, ArgumentParse
     if 'key "rule"' in line and "--rule" in given:
         position = given.index("--rule") + 1
         rule = given[position] if position < len(given) else ""
-        if "." not in rule and rule.lower() not in NAMES:
-            return f"unknown rule {rule!r}{_meant(rule.lower(), list(NAMES))}; or the module.Class of your own"
-        if "is not accepted" in line and rule.lower() in NAMES:
+        if "." not in rule and rule.lower() not in RULES:
+            return f"unknown rule {rule!r}{_meant(rule.lower(), list(RULES))}; or the module.Class of your own"
+        if "is not accepted" in line and rule.lower() in RULES:
             wrong = line.split("Option '")[1].split("'")[0]
-            own = [f"--rule.{f.name}" for f in fields(NAMES[rule.lower()])]
+            own = [f"--rule.{f.name}" for f in fields(RULES[rule.lower()])]
             return f"unknown option --rule.{wrong} of {rule}{_meant('--rule.' + wrong, own)}"
     if choice := re.fullmatch(r'Parser key "(?!rule")(\w+)": .*?typing\.Literal\[([^]]*)\].* value: (\S*)', line):
         name, known, found = choice.groups()

@@ -212,6 +212,10 @@ def test_more_labels_than_there_are_are_refused_before_anything_is_done(small: S
         ({"methods": ["none@conv1"]}, "expected them behind a rule only"),
         ({"methods": ["a b"]}, "found the method 'a b', expected one of none, none-tuned, random"),
         ({"methods": ["weights"]}, "needs the weights: give --weights FILE"),
+        ({"methods": ["none+hybrid"]}, "expected them behind a rule only"),
+        ({"methods": ["hybrid"]}, r"hpca\+hybrid"),
+        ({"methods": ["global_guided@conv1"]}, "uses the gradient"),
+        ({"methods": ["global_guided"], "readouts": ["probe"]}, "needs the readout finetune"),
         ({"seeds": 0}, "found 0 seeds, expected at least 1"),
     ],
 )
@@ -297,6 +301,18 @@ def test_a_method_says_how_it_pretrains() -> None:
     assert method_named("none+whiten").kind == "none"
 
 
+def test_rules_may_go_on_beside_backprop(small: StudyOptions, tmp_path: Path) -> None:
+    options = replace(small, methods=["hpca", "hpca+hybrid", "global_guided"], labels=["0.5"], seeds=1)
+    rows = study(options, tmp_path / "out", progress=False)
+    assert [row["method"] for row in rows] == ["hpca", "hpca+hybrid", "global_guided"]
+    assert [row["pretrain_seconds"] > 0 for row in rows] == [True, True, False]
+    rules = [yaml.safe_load((tmp_path / "out" / row["folder"] / "config.yaml").read_text())["rule"] for row in rows]
+    assert rules[0] is None
+    assert rules[1]["class_path"].endswith("Hybrid")
+    assert rules[1]["init_args"]["rule"]["init_args"]["max_lr"] == 0.1
+    assert rules[2]["class_path"].endswith("GlobalGuided")
+
+
 def test_the_papers_protocol_divides_by_norms_in_fine_tuning_and_ends_in_a_plain_network(
     small: StudyOptions, tmp_path: Path
 ) -> None:
@@ -319,6 +335,7 @@ def test_the_papers_protocol_divides_by_norms_in_fine_tuning_and_ends_in_a_plain
     classifier = SavedNetwork.load(tmp_path / "out" / row["folder"], "classifier.safetensors")
     folded = classifier.tensors["features.conv1.weight"].flatten(1).norm(dim=1)
     torch.testing.assert_close(folded, torch.ones(len(folded)))
+    assert (row["labels"], row["labels_spent"]) == (18, 24)  # the validation images chose the pre-training's epoch
 
 
 def test_tuned_backprop_trains_as_long_as_the_costliest_method(

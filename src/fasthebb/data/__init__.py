@@ -3,6 +3,7 @@
 from fasthebb.data.augmentation import Augmentation
 from fasthebb.data.batches import Batches
 from fasthebb.data.errors import DataError
+from fasthebb.data.feature_batches import FeatureBatches
 from fasthebb.data.images import ImageData, ImageSet
 from fasthebb.data.loading import (
     DEFAULT_IMAGE_SIZE,
@@ -19,6 +20,7 @@ __all__ = [
     "Augmentation",
     "Batches",
     "DataError",
+    "FeatureBatches",
     "ImageData",
     "ImageSet",
     "Preprocessing",

@@ -14,6 +14,12 @@ from fasthebb.data.images import ImageSet
 from fasthebb.data.preprocessing import Preprocessing
 
 
+def epoch_generator(seed: int, epoch: int) -> torch.Generator:
+    """What an epoch draws from: a function of both numbers."""
+    entropy = np.random.SeedSequence([seed % 2**64, epoch]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(entropy[0] >> np.uint64(1)))
+
+
 class Batches:
     """An iterable of ``(images, labels)``, ready for the network.
 
@@ -74,8 +80,7 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         count = len(self.dataset)
-        entropy = np.random.SeedSequence([self.seed % 2**64, self._epoch]).generate_state(1, np.uint64)
-        generator = torch.Generator().manual_seed(int(entropy[0] >> np.uint64(1)))
+        generator = epoch_generator(self.seed, self._epoch)
         order = torch.randperm(count, generator=generator) if self.shuffle else torch.arange(count)
         # Drawn for the whole epoch, so that an image's augmentation does not depend on the batch size.
         draws = draw_augmentation(self.augment, self.dataset.images, generator)

@@ -47,7 +47,8 @@ def load_images(
 
     Args:
         data: "digits", a folder of images by class (optionally below train/, validation/, test/) or without labels, a
-            parquet file or folder of them, WebDataset shards, or a name on the Hugging Face Hub.
+            parquet file or folder of them, WebDataset shards, a folder of IDX files (as MNIST comes in), or a name on
+            the Hugging Face Hub.
         unlabelled: more of these for pre-training; their labels and splits are not read.
         label_file: CSV with file, label and optionally split and a group; its labels replace those of the data.
         labels: how many labels to use, see ``labelled_subset``; all if left out.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fasthebb.data.errors import DataError, import_optional, missing_path, near_path
 from fasthebb.data.folders import IMAGE_SUFFIXES, folder_source, is_image, walk
+from fasthebb.data.idx import idx_source, is_idx
 from fasthebb.data.items import Item, Source
 from fasthebb.data.shards import shard_source
 from fasthebb.data.tables import has_images, hub_source, parquet_source
@@ -23,7 +24,8 @@ def open_source(data: str | Path, *, group: str | None = None, strict: bool = Fa
     """Find out what ``data`` is and list its images, reading none yet.
 
     Args:
-        data: "digits", a folder of images, parquet files or tar shards, one such file, one image, or a Hub name.
+        data: "digits", a folder of images, parquet files, tar shards or IDX files, one parquet file, shard or image, or
+            a Hub name.
         group: column of groups, for tables.
         strict: whether damaged shards, and formats that are not read, are errors.
         plain: whether folders are no classes and no splits.
@@ -50,6 +52,8 @@ def open_source(data: str | Path, *, group: str | None = None, strict: bool = Fa
         shards = [file for file in files if file.lower().endswith(".tar")]
         if shards and not some_images:
             return shard_source(str(path), path, shards, strict)
+        if (idx := [file for file in files if is_idx(file)]) and not some_images:
+            return idx_source(str(path), path, idx)
         return folder_source(path, files, strict, plain)
     suffix = path.suffix.lower()
     if suffix == ".parquet":

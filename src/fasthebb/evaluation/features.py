@@ -75,10 +75,10 @@ def layer_features(
 
 
 def stages(model: nn.Module) -> list[str]:
-    """Names of the layers of `model.features` after which a hidden layer's work is done, and of its end.
+    """Names of the layers after which a hidden layer's work is done.
 
-    These are its children with a norm (of any kind) or, if there is none, its convolutions and dense layers; then
-    `features` itself, unless the last of them is its end.
+    These are the children of `model.features` with a norm (of any kind) or, if there is none, its convolutions and
+    dense layers; then `features` itself, unless the last of them is its end; then the code layer, if there is one.
 
     >>> from fasthebb.models import cnn6
     >>> stages(cnn6(image_size=24, width=0.1, hidden=16))[-2:], stages(cnn6(image_size=24, width=0.1, hidden=0))[-2:]
@@ -89,7 +89,8 @@ def stages(model: nn.Module) -> list[str]:
     weighted = [name for name, child in children if isinstance(child, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)]
     chosen = norms or weighted
     end = [] if chosen and chosen[-1] == children[-1][0] else ["features"]
-    return [f"features.{name}" for name in chosen] + end
+    code = [name for name, _ in model.named_modules() if name == "classifier.code"]
+    return [f"features.{name}" for name in chosen] + end + code
 
 
 def check_features(known: Tensor, known_labels: Tensor, asked: Tensor, asked_labels: Tensor) -> None:

@@ -123,6 +123,35 @@ def build_network(
     return Network(nn.Sequential(layers), nn.Sequential(nn.Dropout(dropout), nn.Linear(inputs, classes)))
 
 
+def with_code(network: Network, size: int) -> Network:
+    """Put a dense layer of `size` neurons and a ReLU between features and classes, as ``classifier.code``.
+
+    Once it has been trained with labels, whether each of its neurons is active is a short code by which images of a
+    class are found again.
+
+    Raises:
+        ValueError: the size is not positive.
+
+    >>> from fasthebb.models import cnn6
+    >>> with_code(cnn6(width=0.1, hidden=16), 8).classifier.code
+    Sequential(
+      (0): Linear(in_features=16, out_features=8, bias=True)
+      (1): ReLU()
+    )
+    """
+    if size < 1:
+        raise ValueError(f"found a code of {size} neurons, expected at least 1")
+    *before, last = network.classifier
+    assert isinstance(last, nn.Linear)
+    layers = {
+        **{f"before{index}": layer for index, layer in enumerate(before)},
+        "code": nn.Sequential(nn.Linear(last.in_features, size), nn.ReLU()),
+        "output": nn.Linear(size, last.out_features),
+    }
+    network.classifier = nn.Sequential(OrderedDict(layers))
+    return network
+
+
 def _side(blocks: Sequence[Block], image_size: int) -> int:
     """Height and width of the last convolution's output; below one where the image is too small."""
     side = image_size

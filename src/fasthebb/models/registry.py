@@ -9,7 +9,7 @@ from typing import Any
 from fasthebb.models.cnn6 import cnn6
 from fasthebb.models.cnn10 import cnn10
 from fasthebb.models.elsewhere import from_elsewhere, is_known_elsewhere
-from fasthebb.models.network import Network
+from fasthebb.models.network import Network, with_code
 from fasthebb.models.vgg import VGGS
 
 MODELS: dict[str, Callable[..., Network]] = {"cnn6": cnn6, "cnn10": cnn10, **VGGS}
@@ -33,8 +33,8 @@ def builder(name: str) -> Callable[..., Network]:
     return MODELS[name]
 
 
-def build_model(name: str, **kwargs: Any) -> Network:
-    """Build the network called `name` with the keywords of its builder.
+def build_model(name: str, *, code: int = 0, **kwargs: Any) -> Network:
+    """Build the network called `name` with the keywords of its builder; with a `code` layer, if its size is given.
 
     Raises:
         ValueError: no network has that name, or the builder refuses a value.
@@ -46,7 +46,8 @@ def build_model(name: str, **kwargs: Any) -> Network:
     ...
     ValueError: there is no model 'cnn-6': did you mean 'cnn6'? (models: cnn6, cnn10, vgg11, ..., and those of ...)
     """
-    return builder(name)(**kwargs)
+    network = builder(name)(**kwargs)
+    return with_code(network, code) if code else network
 
 
 def usual(name: str, keyword: str) -> Any:

@@ -1,10 +1,12 @@
-"""Rules that learn from images alone, by name."""
+"""Rules by name, as the command line takes them."""
 
 from difflib import get_close_matches
 from importlib import import_module
 
+from fasthebb.rules.global_guided import GlobalGuided
 from fasthebb.rules.hebb import Hebb
 from fasthebb.rules.hpca import HPCA
+from fasthebb.rules.hybrid import Hybrid
 from fasthebb.rules.ica import ICA
 from fasthebb.rules.krotov_hopfield import KrotovHopfield
 from fasthebb.rules.oja import Oja
@@ -27,7 +29,10 @@ NAMES: dict[str, type[Rule]] = {
     "softhebb": SoftHebb,
     "ica": ICA,
 }
-"""Short names, as the command line takes them."""
+"""Short names of those that learn from images alone."""
+
+GRADIENT_NAMES: dict[str, type[Rule]] = {"global_guided": GlobalGuided, "hybrid": Hybrid}
+"""Short names of those that also use the gradient of a loss."""
 
 
 def rule_class(name: str) -> type[Rule]:
@@ -43,13 +48,14 @@ def rule_class(name: str) -> type[Rule]:
     ...
     ValueError: unknown rule 'stwa': did you mean swta? (known: hpca, swta, ...; or the module.Class of your own)
     """
-    if name.lower() in NAMES:
-        return NAMES[name.lower()]
+    known = {**NAMES, **GRADIENT_NAMES}
+    if name.lower() in known:
+        return known[name.lower()]
     module, _, attribute = name.rpartition(".")
     if not module:
-        near = get_close_matches(name.lower(), NAMES, n=1, cutoff=0.5)
+        near = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
         meant = f": did you mean {near[0]}?" if near else ""
-        raise ValueError(f"unknown rule {name!r}{meant} (known: {', '.join(NAMES)}; or the module.Class of your own)")
+        raise ValueError(f"unknown rule {name!r}{meant} (known: {', '.join(known)}; or the module.Class of your own)")
     try:
         found = getattr(import_module(module), attribute, None)
     except ImportError as error:

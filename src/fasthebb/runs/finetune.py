@@ -1,5 +1,6 @@
 """``fasthebb finetune``: a classifier from few labels, on pre-trained features or from random weights."""
 
+from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -45,6 +46,10 @@ def finetune(
         raise RunError(
             "--taught teaches the classifier by a Hebbian rule: leave out --probe, --select, --class-weights"
         )
+    if options.taught and options.code:
+        raise RunError("--taught teaches a single layer, the last: leave out --code")
+    if options.rule is not None and (options.taught or options.probe):
+        raise RunError("--rule lets the hidden layers learn, which --probe and --taught leave as they are: give one")
     if options.cv and (options.cv < 2 or options.select != "last"):
         raise RunError(f"found --cv {options.cv} and --select {options.select}: expected at least 2 folds, and 'last'")
     folder = RunFolder(out, "finetune", options)
@@ -84,9 +89,12 @@ def finetune(
             print(data.summary())
     elif options.labels is not None:
         data = draw_labels(data, options.labels, draw_seed)
-    training = Supervised(
-        options, data, init or untrained(described, data, bool(options.whiten)), draw_seed, progress=progress
-    )
+    network = init or untrained(described, data, bool(options.whiten))
+    if options.code:
+        network = replace(network, model={**network.model, "code": options.code})
+    if options.rule is not None and network.normalised():
+        raise RunError(f"--rule and layers of {options.init} that divide by |w|: pre-train with --fold true")
+    training = Supervised(options, data, network, draw_seed, progress=progress)
     epochs, choosing = options.epochs, 0.0
     if options.select == "labelled-cv":
         chosen = training.cross_validate(folder.path / CHOOSING)
@@ -101,7 +109,11 @@ def finetune(
             "command": "finetune",
             "init": options.init,
             "labels": len(data.train),
-            "labels_spent": len(data.train) + (len(data.validation) if options.select == "validation" else 0),
+            # Those of a pre-training are all that there are, the drawn ones among them.
+            "labels_spent": max(
+                len(data.train) + (len(data.validation) if options.select == "validation" else 0),
+                network.labels_spent(),
+            ),
             "seeds": {"weights": options.seed, "order": options.seed, "draw": draw_seed},
             "select": options.select,
             "epochs": epochs,

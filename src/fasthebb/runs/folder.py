@@ -3,7 +3,7 @@
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,23 +28,20 @@ def settings(options: Any) -> dict[str, Any]:
     >>> settings(PretrainOptions())["rule"]["class_path"]
     'fasthebb.rules.hpca.HPCA'
     """
-    values = {f.name: getattr(options, f.name) for f in fields(options)}
-    return {name: settings_of_rule(value) if isinstance(value, Rule) else value for name, value in values.items()}
+    return {f.name: _plain(getattr(options, f.name)) for f in fields(options)}
 
 
-def settings_of_rule(rule: Rule) -> dict[str, Any]:
-    """A rule as ``--config`` reads it."""
-    return {"class_path": f"{type(rule).__module__}.{type(rule).__name__}", "init_args": asdict(rule)}
+def _plain(value: Any) -> Any:
+    """A rule, and one within it, as ``--config`` reads it."""
+    if not isinstance(value, Rule):
+        return value
+    return {"class_path": f"{type(value).__module__}.{type(value).__name__}", "init_args": settings(value)}
 
 
 def left_out(options: Any) -> dict[str, Any]:
     """What each option is that is not given, as plain values; those that must be given are missing."""
     plain = {f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in fields(options)}
-    return {
-        name: settings_of_rule(value) if isinstance(value, Rule) else value
-        for name, value in plain.items()
-        if value is not MISSING
-    }
+    return {name: _plain(value) for name, value in plain.items() if value is not MISSING}
 
 
 class RunFolder:

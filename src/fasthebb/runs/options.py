@@ -51,6 +51,8 @@ class PretrainOptions(DataOptions):
             the ``module.Class`` of a rule of your own; its fields are ``--rule.FIELD``.
         layers: names or patterns of the layers that learn; every hidden layer if left out.
         order: "together" lets all layers learn at once, "greedy" one after the other.
+        select: the epoch that is kept: "last"; "taught" the best on the validation images by a classifier that the rule
+            SWTA teaches meanwhile with every label of the training images: the papers' way, whose labels all count.
         fold: fold norms into the weights, where a rule hands on x.w / |w|; false leaves them to the fine-tuning, which
             then goes on dividing by them, as the papers do.
         epochs: passes over the unlabelled images (in the greedy order, for each layer); 5 if left out, 20 for a VAE.
@@ -71,6 +73,7 @@ class PretrainOptions(DataOptions):
     rule: Rule = field(default_factory=lambda: HPCA(max_lr=0.1))
     layers: list[str] = field(default_factory=list)
     order: Order = "together"
+    select: Literal["last", "taught"] = "last"
     fold: bool = True
     epochs: int | None = None
     lr: float | None = None
@@ -92,14 +95,18 @@ class FinetuneOptions(DataOptions):
         labels: simulates scarcity: "400" images in all, the fraction "0.01", or "5/class"; every label if left out.
         draw_seed: fixes the draw of labels; ``seed`` if left out.
         probe: train the classifier alone and leave the features as they are.
-        taught: teach the classifier alone by the rule SWTA, with the labels as its teacher, instead of by backprop;
-            it has a learning rate of its own.
+        taught: teach the classifier alone by the rule SWTA, with the labels as its teacher, instead of by backprop.
+        rule: rule by which the hidden layers learn, beside or instead of plain backprop: "global_guided", "hybrid" (its
+            own rule is ``--rule.rule hpca``) or a ``module.Class``, with fields ``--rule.FIELD``.
+        code: neurons of a dense layer between features and classes, whose signs are a short code for retrieval; 0 for
+            none.
         cv: estimate the scores by cross-validation on the labelled images in so many folds, and hold none out for
             validation and test; 0 scores the test images.
         select: the epoch whose weights are kept: "last"; "labelled-cv" as many epochs as were best in a five-fold
             cross-validation on the labelled images; "validation" the best on the validation images, whose labels count.
         epochs: passes over the labelled images.
-        lr: learning rate of the first ten epochs; halved every epoch after them.
+        lr: learning rate of the first ten epochs, halved every epoch after them; 0.003 if left out. Of a taught
+            classifier 0.1, and constant.
         stretch: factor on the lengths of that schedule, for trainings of more than 20 epochs.
         momentum: Nesterov momentum.
         weight_decay: L2 penalty.
@@ -120,10 +127,12 @@ class FinetuneOptions(DataOptions):
     draw_seed: int | None = None
     probe: bool = False
     taught: bool = False
+    rule: Rule | None = None
+    code: int = 0
     cv: int = 0
     select: Select = "last"
     epochs: int = 20
-    lr: float = 3e-3
+    lr: float | None = None
     stretch: float = 1.0
     momentum: float = 0.9
     weight_decay: float = 5e-2

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ from fasthebb.data import Batches, ImageData, ImageSet, Preprocessing, load_imag
 from fasthebb.evaluation import most_exciting
 from fasthebb.evaluation.exciting import picture
 from fasthebb.models import Network, build_model
-from fasthebb.runs.folder import RunFolder, settings
+from fasthebb.runs.folder import RunError, RunFolder, settings
 from fasthebb.runs.options import PretrainOptions
-from fasthebb.runs.saved import NORMALISED, SavedNetwork, network_options
+from fasthebb.runs.saved import LABELS_SPENT, NORMALISED, SavedNetwork, network_options
 from fasthebb.training import (
     HebbianPretraining,
     VAEPretraining,
+    best_weights,
     epochs_to_come_within,
     fit,
     logged,
@@ -62,6 +64,9 @@ def pretrain(
         image_size=options.image_size,
         channels=options.channels,
     )
+    taught = options.select == "taught"
+    if taught and (options.method != "hebbian" or options.order == "greedy"):
+        raise RunError("--select taught looks on while all layers learn by a rule: leave out --method and --order")
     if data is None:
         data = load_images(
             options.data,
@@ -74,7 +79,7 @@ def pretrain(
             seed=options.seed,
             strict=options.strict,
             progress=progress,
-            need_labels=False,
+            need_labels=taught,
         )
         if progress:
             print(data.summary())
@@ -84,17 +89,30 @@ def pretrain(
     preprocessing = Preprocessing.fit(images.images, whiten=whiten)
     torch.manual_seed(options.seed)
     described |= {"channels": images.images.shape[1], "hebbian": hebbian}
-    model = build_model(**described)
-    module = learning(options, model)
+    model = build_model(**described, classes=max(1, len(data.classes)))
+    module = learning(options, model, len(data.classes) if taught else None)
+    validation = Batches(data.validation, preprocessing, batch_size=256, shuffle=False) if taught else None
+    if taught:
+        if len(data.train) < len(images) or not len(data.validation):
+            raise RunError(
+                f"found {len(data.train)} labels for {len(images)} images, and {len(data.validation)} validation "
+                "images; --select taught needs every training image labelled, and some for validation"
+            )
+        images = replace(images, labels=data.train.labels)
     trainer = make_trainer(
         epochs=module.total_epochs,
         out=folder.path,
         precision=options.precision,
         progress=progress,
         deterministic=options.deterministic,
+        keep_best="val_top1" if taught else None,
     )
-    fit(trainer, module, _batches(options, images, preprocessing, augmented=True), ckpt=folder.checkpoint)
+    fit(trainer, module, _batches(options, images, preprocessing, augmented=True), validation, ckpt=folder.checkpoint)
     notes = {"data": options.data, "method": options.method}
+    spent = len(images) + len(data.validation) if taught else 0
+    if taught:
+        module.load_state_dict(best_weights(trainer))
+        notes[LABELS_SPENT] = str(spent)
     rule = settings(options)["rule"] if hebbian else None
     if isinstance(module, HebbianPretraining):
         notes["rule"] = str(rule)
@@ -118,6 +136,8 @@ def pretrain(
             "images": len(images),
             "skipped": len(data.skipped),
             "epochs": module.total_epochs,
+            "select": options.select,
+            "labels_spent": spent,
             "epochs_to_convergence": _epochs_to_convergence(folder, module),
             "pretrain_seconds": round(seconds, 2),
             "layers": {
@@ -138,8 +158,10 @@ def _epochs_to_convergence(folder: RunFolder, module: HebbianPretraining | VAEPr
     return max((epoch for epoch in needed if epoch is not None), default=None)
 
 
-def learning(options: PretrainOptions, model: Network) -> HebbianPretraining | VAEPretraining:
-    """The Lightning module that pre-trains ``model`` as the options ask for."""
+def learning(
+    options: PretrainOptions, model: Network, classes: int | None = None
+) -> HebbianPretraining | VAEPretraining:
+    """The Lightning module that pre-trains ``model`` as the options ask for; classes are those of a look on."""
     if options.method == "hebbian":
         return HebbianPretraining(
             model,
@@ -148,6 +170,7 @@ def learning(options: PretrainOptions, model: Network) -> HebbianPretraining | V
             order=options.order,
             epochs=HEBBIAN_EPOCHS if options.epochs is None else options.epochs,
             seed=options.seed,
+            classes=classes,
         )
     return VAEPretraining(
         model,

@@ -18,6 +18,9 @@ FORMAT = "fasthebb 1"
 NORMALISED = "normalised"
 """Note of the layers that hand on x.w / |w| of their weights as they are: a JSON list of names within ``features``."""
 
+LABELS_SPENT = "labels_spent"
+"""Note of how many labels chose the epoch of a pre-training, where any did."""
+
 
 @dataclass(frozen=True)
 class SavedNetwork:
@@ -43,6 +46,13 @@ class SavedNetwork:
         if not (isinstance(found, list) and all(isinstance(name, str) for name in found)):
             raise RunError(f"the weights name their normalised layers as {found}, expected a list of names")
         return found
+
+    def labels_spent(self) -> int:
+        """How many labels the pre-training has used, to choose its epoch."""
+        text = self.notes.get(LABELS_SPENT, "0")
+        if not text.isdecimal():
+            raise RunError(f"the weights say that {text!r} labels were spent on them, expected a number")
+        return int(text)
 
     def build(self, classes: int, dropout: float = 0.0) -> Network:
         """The network with new outputs for ``classes`` classes and these features, random ones if there are no tensors.
@@ -120,7 +130,7 @@ def network_options(
     """
     name = "cnn6" if name is None else name
     given = {"width": width, "hidden": hidden, "image_size": image_size, "channels": channels}
-    described = {key: usual(name, key) if value is None else value for key, value in given.items()}
+    described: dict[str, Any] = {key: usual(name, key) if value is None else value for key, value in given.items()}
     described["width"] = float(described["width"])
     with torch.device("meta"):
         build_model(name, **described)
@@ -130,6 +140,8 @@ def network_options(
 def _description(found: Any, file: Path) -> dict[str, Any]:
     """The network as a file from elsewhere describes it: the keywords that we write, of the types that we write."""
     kinds = {"name": str, "channels": int, "image_size": int, "width": float, "hidden": int, "hebbian": bool}
+    if isinstance(found, dict) and "code" in found:
+        kinds["code"] = int
     if not isinstance(found, dict) or {name: type(value) for name, value in found.items()} != kinds:
         raise RunError(f"{file} does not describe a network of fasthebb: found {found}, expected {', '.join(kinds)}")
     return found

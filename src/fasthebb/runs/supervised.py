@@ -1,17 +1,18 @@
 """Training a classifier on the labels that were drawn, once or fold by fold."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fasthebb import SWTA, Plasticity, attach
-from fasthebb.data import Batches, ImageData, ImageSet, Preprocessing
-from fasthebb.evaluation import classification_scores, predict_logits
+from fasthebb.data import Augmentation, Batches, FeatureBatches, ImageData, ImageSet, Preprocessing
+from fasthebb.evaluation import classification_scores, layer_features, predict_logits
 from fasthebb.models import Network
 from fasthebb.runs.folder import RunFolder
 from fasthebb.runs.options import FinetuneOptions
@@ -30,6 +31,9 @@ from fasthebb.training import (
 )
 
 FOLDS = 5
+LR, TAUGHT_LR = 3e-3, 0.1
+MOST_FEATURES = 2**29
+"""Numbers that are kept, of features that are at rest: 2 GiB."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,10 @@ class Supervised:
             deterministic=self.options.deterministic,
             keep_best="val_top1" if keep_best else None,
         )
-        validation = self._ordered(self.data.validation) if keep_best else None
-        fit(trainer, module, self._shuffled(images), validation, ckpt=folder.checkpoint)
+        scored = self.data.validation if keep_best else None
+        train, validation = self._loaders(trainer, model, images, scored)
+        fit(trainer, module, train, validation, ckpt=folder.checkpoint)
+        model.to(trainer.strategy.root_device)  # where Lightning takes it away from
         if keep_best:
             module.load_state_dict(best_weights(trainer))
         for plasticity in hooked:
@@ -109,9 +115,10 @@ class Supervised:
                 progress=self.progress,
                 deterministic=self.options.deterministic,
             )
-            validation = None if self.options.taught else self._ordered(train.subset(held_out))
-            ckpt = last_checkpoint(out / "checkpoints")
-            fit(trainer, module, self._shuffled(train.subset(rest)), validation, ckpt=ckpt)
+            scored = None if self.options.taught else train.subset(held_out)
+            loaders = self._loaders(trainer, model, train.subset(rest), scored)
+            fit(trainer, module, *loaders, ckpt=last_checkpoint(out / "checkpoints"))
+            model.to(trainer.strategy.root_device)
             for plasticity in hooked:
                 plasticity.detach()
             curves.append([value * len(held_out) for value in logged(out, "val_top1")])
@@ -144,14 +151,16 @@ class Supervised:
         if normalised := self.network.normalised():
             hooked = [attach(model.features, {name: SWTA() for name in normalised})]
             hooked[0].is_paused = True
+        trained = Network(nn.Sequential(), model.classifier) if self._features_rest(model) else model
         if options.taught:
-            taught = TaughtClassifier(model, classes=classes, epochs=epochs, seed=options.seed)
+            lr = TAUGHT_LR if options.lr is None else options.lr
+            taught = TaughtClassifier(trained, classes=classes, epochs=epochs, lr=lr, seed=options.seed)
             return model, taught, [*hooked, taught.plasticity]
         module = Classifier(
-            model,
+            trained,
             classes=classes,
             epochs=epochs,
-            lr=options.lr,
+            lr=LR if options.lr is None else options.lr,
             stretch=options.stretch,
             momentum=options.momentum,
             weight_decay=options.weight_decay,
@@ -160,21 +169,41 @@ class Supervised:
             class_weights=balanced_class_weights(self.data.train.labels, classes)
             if options.class_weights == "balanced"
             else None,
+            rule=options.rule,
         )
-        return model, module, hooked
+        return model, module, [*hooked, *([] if module.plasticity is None else [module.plasticity])]
 
-    def _shuffled(self, images: ImageSet) -> Batches:
-        augment = self.options.augment
-        if augment is None:
-            augment = "shift" if images.images.shape[1] >= 3 else "none"
-        return Batches(
-            images,
-            self.network.preprocessing,
-            batch_size=self.options.batch_size,
-            shuffle=True,
-            seed=self.options.seed,
-            augment=augment,
+    def _augment(self) -> Augmentation:
+        if self.options.augment is not None:
+            return self.options.augment
+        return "shift" if self.data.train.images.shape[1] >= 3 else "none"
+
+    def _loaders(
+        self, trainer: lightning.Trainer, model: Network, images: ImageSet, scored: ImageSet | None
+    ) -> tuple[Iterable[tuple[Tensor, Tensor]], Iterable[tuple[Tensor, Tensor]] | None]:
+        """What a training reads: images or, where neither they nor the features change, features taken once."""
+        size, seed = self.options.batch_size, self.options.seed
+        if self._features_rest(model):
+            model.to(trainer.strategy.root_device)
+            train = FeatureBatches(*self._taken(model, images), batch_size=size, shuffle=True, seed=seed)
+            if scored is None:
+                return train, None
+            return train, FeatureBatches(*self._taken(model, scored), batch_size=256, shuffle=False)
+        shuffled = Batches(
+            images, self.network.preprocessing, batch_size=size, shuffle=True, seed=seed, augment=self._augment()
         )
+        return shuffled, None if scored is None else self._ordered(scored)
+
+    def _features_rest(self, model: Network) -> bool:
+        """Whether every epoch would compute the same features, few enough to keep."""
+        if not (self.options.probe or self.options.taught) or self._augment() != "none":
+            return False
+        size = next(layer.in_features for layer in model.classifier.modules() if isinstance(layer, nn.Linear))
+        return size * (len(self.data.train) + len(self.data.validation)) <= MOST_FEATURES
+
+    def _taken(self, model: Network, images: ImageSet) -> tuple[Tensor, Tensor]:
+        features, labels = layer_features(model, self._ordered(images))
+        return features["features"], labels
 
     def _ordered(self, images: ImageSet) -> Batches:
         return Batches(images, self.network.preprocessing, batch_size=256, shuffle=False)

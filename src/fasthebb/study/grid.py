@@ -105,6 +105,8 @@ def make_grid(options: StudyOptions, train_labels: Tensor) -> list[Cell]:
             f"the method {tuned[0].name!r} trains for as long as another one takes: it needs 'none' and one that "
             "pre-trains"
         )
+    if any(method.kind == "guided" for method in methods) and set(options.readouts) != {"finetune"}:
+        raise ValueError("a method that learns with the gradient has no features before: it needs the readout finetune")
     methods.sort(key=lambda method: method.kind == "none-tuned")  # their time is that of the others
     total = int((train_labels >= 0).sum())
     counts = {amount: labels_asked(train_labels, amount) for amount in options.labels}
@@ -144,6 +146,7 @@ def pretrain_options(one: Pretraining, options: StudyOptions) -> PretrainOptions
         method=method.kind if vae else "hebbian",  # type: ignore[arg-type]
         layers=list(method.layers),
         fold=options.preset is None,
+        select="last" if options.preset is None or vae or method.kind == "random" else "taught",
         # Weights at rest leave nothing to later passes: batch norm is estimated anew at the end.
         epochs=1 if method.kind == "random" else options.pretrain_epochs,
         lr=0.0 if method.kind == "random" else None if vae else options.pretrain_lr,
@@ -173,9 +176,9 @@ def finetune_options(cell: Cell, options: StudyOptions, stretch: float = 1.0) ->
         network = {name: getattr(options, name) for name in ("model", "width", "hidden", "image_size", "channels")}
         network["whiten"] = cell.method.whiten
     probe, taught = cell.readout == "probe", cell.readout == "taught"
-    lr = options.probe_lr if probe and options.probe_lr is not None else options.lr
+    lr = None if taught else options.probe_lr if probe and options.probe_lr is not None else options.lr
     weight_decay = options.probe_weight_decay if probe else options.weight_decay
-    assert lr is not None and weight_decay is not None and options.epochs and options.select
+    assert weight_decay is not None and options.epochs and options.select
     return FinetuneOptions(
         **_common(options),
         **network,
@@ -185,6 +188,8 @@ def finetune_options(cell: Cell, options: StudyOptions, stretch: float = 1.0) ->
         seed=cell.seed,
         probe=probe,
         taught=taught,
+        rule=cell.method.beside if cell.readout == "finetune" else None,
+        code=options.code,
         cv=options.cv,
         select="last" if taught else options.select,
         epochs=max(1, round(options.epochs * stretch)),

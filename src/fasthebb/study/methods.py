@@ -4,14 +4,14 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from fasthebb import HPCA, SWTA, Rule
+from fasthebb import HPCA, SWTA, Hybrid, Rule
 from fasthebb.rules.names import NAMES, rule_class
 
-Kind = Literal["none", "none-tuned", "random", "weights", "vae", "vae-paper", "rule"]
+Kind = Literal["none", "none-tuned", "random", "weights", "vae", "vae-paper", "rule", "guided"]
 PLAIN: tuple[Kind, ...] = ("none", "none-tuned", "random", "weights", "vae", "vae-paper")
 CONTROLS = ("none", "random", "none+whiten", "random+whiten", "none-tuned", "weights")
 """What any gain is to be compared with."""
-_NAME = re.compile(r"(?P<base>[\w.-]+)(@(?P<layers>[\w.*/-]+))?(?P<whiten>\+whiten)?")
+_NAME = re.compile(r"(?P<base>[\w.-]+)(@(?P<layers>[\w.*/-]+))?(?P<hybrid>\+hybrid)?(?P<whiten>\+whiten)?")
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,10 @@ class Method:
         name: as the user wrote it.
         kind: ``"none"`` is backprop alone, ``"none-tuned"`` the same for as long as the costliest other method takes
             with its pre-training, ``"random"`` a pre-training with learning rate 0, ``"weights"`` a file,
-            ``"vae"`` and ``"vae-paper"`` autoencoders, ``"rule"`` a Hebbian rule.
+            ``"vae"`` and ``"vae-paper"`` autoencoders, ``"rule"`` a Hebbian rule, ``"guided"`` one that uses the
+            gradient, from the start and without pre-training.
         rule: of a Hebbian pre-training.
+        beside: rule by which hidden layers learn while the network is trained with labels.
         layers: those that learn by the rule, the others by backprop alone; empty for all.
         whiten: whether pixels are decorrelated.
     """
@@ -31,13 +33,14 @@ class Method:
     name: str
     kind: Kind
     rule: Rule | None = None
+    beside: Rule | None = None
     layers: tuple[str, ...] = ()
     whiten: bool = False
 
     @property
     def pretrains(self) -> bool:
         """Whether there is a pre-training before the labels."""
-        return self.kind not in ("none", "none-tuned", "weights")
+        return self.kind not in ("none", "none-tuned", "weights", "guided")
 
 
 def method_named(name: str, *, paper: bool = False) -> Method:
@@ -45,7 +48,8 @@ def method_named(name: str, *, paper: bool = False) -> Method:
 
     Args:
         name: "none", "none-tuned", "random", "weights", "vae", "vae-paper", a rule's short name or the
-            ``module.Class`` of one's own; ``@conv1/conv2`` behind a rule lets these layers alone learn by it,
+            ``module.Class`` of one's own, "global_guided" or a class that uses the gradient; ``@conv1/conv2`` behind a
+            rule lets these layers alone learn by it, ``+hybrid`` lets it go on beside backprop when there are labels,
             ``+whiten`` decorrelates pixels.
         paper: take the rules as the papers do, without a bound on the step.
 
@@ -56,25 +60,34 @@ def method_named(name: str, *, paper: bool = False) -> Method:
     (('conv1', 'conv2'), True, True)
     >>> method_named("random").pretrains, method_named("none").pretrains
     (True, False)
+    >>> method_named("hpca+hybrid").beside.rule == method_named("hpca").rule
+    True
     """
     found = _NAME.fullmatch(name)
     if found is None:
         raise ValueError(
             f"found the method {name!r}, expected one of {', '.join(PLAIN)}, a rule ({', '.join(NAMES)}) or the "
-            "module.Class of one, perhaps with @LAYER/LAYER or +whiten behind it"
+            "module.Class of one, perhaps with @LAYER/LAYER, +hybrid or +whiten behind it"
         )
     base, whiten = found["base"], found["whiten"] is not None
     if base in PLAIN:
-        if found["layers"]:
-            raise ValueError(f"found layers in the method {name!r}, expected them behind a rule only")
+        if found["layers"] or found["hybrid"]:
+            raise ValueError(f"found layers or hybrid in the method {name!r}, expected them behind a rule only")
         rule = _rule("hpca", paper) if base == "random" else None
         return Method(name, base, rule, whiten=whiten)  # type: ignore[arg-type]
+    if base.lower() == "hybrid":
+        raise ValueError("found the method 'hybrid', expected the rule that is to go on beside backprop: hpca+hybrid")
     try:
         rule = _rule(base, paper)
     except ValueError as error:
         raise ValueError(f"method {name!r}: {error}; other methods: {', '.join(PLAIN)}") from error
-    layers = tuple((found["layers"] or "").split("/")) if found["layers"] else ()
-    return Method(name, "rule", rule, layers, whiten or rule.competitive)
+    if rule.uses_gradient:
+        if found["layers"] or found["hybrid"]:
+            raise ValueError(f"found the method {name!r}, expected no layers or hybrid: the rule uses the gradient")
+        return Method(name, "guided", beside=rule, whiten=whiten)
+    layers = tuple(found["layers"].split("/")) if found["layers"] else ()
+    beside = Hybrid(rule) if found["hybrid"] else None
+    return Method(name, "rule", rule, beside, layers, whiten or rule.competitive)
 
 
 def _rule(name: str, paper: bool) -> Rule:

@@ -20,7 +20,8 @@ class StudyOptions:
         preset: a paper's protocol; options given beside it go first.
         methods: "none" (backprop alone), "random" (pre-training with learning rate 0), "none+whiten", "none-tuned"
             (backprop alone for as many minutes as the costliest method), "vae", "vae-paper", "weights", rules by
-            name or module.Class; "hpca@conv1/conv2" lets these layers alone learn by the rule.
+            name or module.Class; "hpca@conv1/conv2" lets these layers alone learn by the rule, "hpca+hybrid" lets it
+            go on beside backprop; "global_guided" gives backprop's gradient the size of a local step.
         labels: amounts: "400" in all, the fraction "0.01", "5/class".
         seeds: how many seeds of weights, from 0 on.
         draws: how many draws of the labels a seed, up to a tenth of the labels; one above.
@@ -40,6 +41,7 @@ class StudyOptions:
         model: network.
         width: factor on the numbers of channels of its convolutions.
         hidden: neurons of its dense layer, 0 for none; the network's own if left out.
+        code: neurons of a dense layer between features and classes, whose signs are a short code for retrieval.
         image_size: height and width in pixels; the network's own if left out.
         channels: colour channels of an image; chosen if left out.
         batch_size: images a step; 64 if left out.
@@ -76,6 +78,7 @@ class StudyOptions:
     model: str | None = None
     width: float = 1.0
     hidden: int | None = None
+    code: int = 0
     image_size: int | None = None
     channels: int | None = None
     batch_size: int | None = None

@@ -7,7 +7,7 @@ import lightning
 import torch
 from torch import Tensor, nn
 
-from fasthebb import NonFiniteError
+from fasthebb import NonFiniteError, Rule, attach
 from fasthebb.evaluation import classification_scores
 from fasthebb.training.batch_norm import fixed_batch_norms
 from fasthebb.training.layout import channels_last
@@ -34,6 +34,11 @@ class Classifier(lightning.LightningModule):
             uninterrupted one.
         class_weights: `(classes,)` factors on the loss of each class's images, such as `balanced_class_weights` gives.
         stretch: how much longer than that the learning rate stays as it is, before and between the halvings.
+        rule: rule by which the layers of `model.features` learn as well, from each batch right before the optimizer's
+            step: `Hybrid` or `GlobalGuided`, which use the gradient, or any other, whose update is added to it.
+
+    Attributes:
+        plasticity: what `fasthebb.attach` returned for `model.features`, None without a rule; `detach` it afterwards.
 
     Raises:
         ValueError: the number of class weights is not that of the classes; during training, a label that is no class
@@ -56,6 +61,7 @@ class Classifier(lightning.LightningModule):
         seed: int = 0,
         class_weights: Tensor | None = None,
         stretch: float = 1.0,
+        rule: Rule | None = None,
     ) -> None:
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -68,6 +74,11 @@ class Classifier(lightning.LightningModule):
         self._loss_sum = torch.zeros(())
         self._images = 0
         self._validation: list[tuple[Tensor, Tensor]] = []
+        if probe and rule is not None:
+            raise ValueError("a probe leaves the features as they are: give it no rule")
+        if rule is not None and rule.supervised:
+            raise ValueError(f"found {type(rule).__name__} with classes, expected a rule without a teacher")
+        self.plasticity = None if rule is None else attach(model.get_submodule("features"), rule)
         if probe:
             model.get_submodule("features").requires_grad_(False)
             self.train()
@@ -133,8 +144,25 @@ class Classifier(lightning.LightningModule):
         self._images += len(images)
         return loss
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let the rule add to the gradient, or take its place."""
+        if self.plasticity is not None:
+            self.plasticity.write_grad()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the rule's state."""
+        if self.plasticity is not None:
+            checkpoint["plasticity"] = self.plasticity.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take back what `on_save_checkpoint` added."""
+        if self.plasticity is not None:
+            self.plasticity.load_state_dict(checkpoint["plasticity"])
+
     def on_train_epoch_end(self) -> None:
         """Log the epoch's loss; a non-finite one ends the training."""
+        if self.plasticity is not None:
+            self.plasticity.check()
         self._labels_checked = True
         loss = self._loss_sum / max(1, self._images)
         if not torch.isfinite(loss):

@@ -8,19 +8,20 @@ import torch
 from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
 
-from fasthebb import Rule, attach
-from fasthebb.evaluation import evaluating
+from fasthebb import Plasticity, Rule, attach
+from fasthebb.evaluation import classification_scores, evaluating
 from fasthebb.training.batch_norm import batch_norms, estimate, fixed_batch_norms
 from fasthebb.training.layout import channels_last
 from fasthebb.training.readouts import as_metrics, measure, warn_of_idle_layers
 from fasthebb.training.seeding import seed_epoch
+from fasthebb.training.taught import teach
 
 Order = Literal["together", "greedy"]
 CHECK_EVERY = 50
 
 
 class HebbianPretraining(lightning.LightningModule):
-    """Let the layers of `model.features` learn by a Hebbian rule; nothing else is touched, labels are never read.
+    """Let the layers of `model.features` learn by a Hebbian rule; labels are never read, unless `classes` are given.
 
     Plain SGD with constant learning rate. In the order "together" all layers learn at once; in the order "greedy" one
     after the other, `epochs` epochs each, in the order in which the network uses them: the layers before the learning
@@ -38,6 +39,9 @@ class HebbianPretraining(lightning.LightningModule):
         epochs: epochs, in the greedy order for each layer. Train for `total_epochs`.
         seed: with the number of the epoch it fixes everything that is drawn, so a resumed run equals an
             uninterrupted one.
+        classes: number of classes of a classifier that the rule `SWTA` teaches meanwhile, with the labels of the
+            batches: only to look on, as the papers choose their epoch. `val_top1` is logged every epoch, when the
+            trainer is given validation images.
 
     Raises:
         ValueError, TypeError: an argument is out of range or does not fit the network.
@@ -57,6 +61,7 @@ class HebbianPretraining(lightning.LightningModule):
         order: Order = "together",
         epochs: int,
         seed: int = 0,
+        classes: int | None = None,
     ) -> None:
         super().__init__()
         if order not in get_args(Order):
@@ -69,12 +74,17 @@ class HebbianPretraining(lightning.LightningModule):
             if one.supervised or one.uses_gradient:
                 needs = "labels (classes=...)" if one.supervised else "the gradient of a loss"
                 raise ValueError(f"pre-training has images alone, and {type(one).__name__} needs {needs}")
+        if classes is not None and order == "greedy":
+            raise ValueError("a classifier looks on at the whole network, which order='greedy' leaves out: 'together'")
         self.automatic_optimization = False
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.features = model.get_submodule("features")
         if order == "greedy" and not isinstance(self.features, nn.Sequential):
             raise TypeError("the greedy order needs model.features to be an nn.Sequential; use order='together'")
         self.plasticity = attach(self.features, rule)
+        self.taught = None if classes is None else teach(model.get_submodule("classifier"), classes)
+        self.classes = classes
+        self._validation: list[tuple[Tensor, Tensor]] = []
         self.lr, self.order, self.epochs, self.seed = lr, order, epochs, seed
         self._initial = {
             name: layer.get_parameter("weight").detach().clone() for name, layer in self.plasticity.layers.items()
@@ -89,7 +99,11 @@ class HebbianPretraining(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """SGD without momentum over the plastic weights."""
-        return torch.optim.SGD(self.plasticity.parameters(), lr=self.lr)
+        return torch.optim.SGD([p for one in self._learning for p in one.parameters()], lr=self.lr)
+
+    @property
+    def _learning(self) -> list[Plasticity]:
+        return [self.plasticity, *([] if self.taught is None else [self.taught])]
 
     def on_fit_start(self) -> None:
         """Refuse a trainer that does not fit."""
@@ -125,20 +139,38 @@ class HebbianPretraining(lightning.LightningModule):
         seed_epoch(self.seed, self.current_epoch, loader)
 
     def training_step(self, batch: Sequence[Any], batch_idx: int) -> None:
-        """One local step on a batch that begins with images `(N, C, H, W)`."""
+        """One local step on a batch of images `(N, C, H, W)`, and labels if there are any."""
         optimizer = self.optimizers()
         images = channels_last(batch[0])
         with torch.no_grad(), fixed_batch_norms(self.features, when=len(images) == 1):
-            self._run(images)
-        self.plasticity.write_grad()
+            features = self._run(images)
+            if self.taught is not None:
+                with self.taught.teacher(batch[1]):
+                    self.model.get_submodule("classifier")(features)
+        for one in self._learning:
+            one.write_grad()
         optimizer.step()  # type: ignore[union-attr]
         optimizer.zero_grad()  # type: ignore[union-attr]
         if (batch_idx + 1) % CHECK_EVERY == 0:
             self.plasticity.check()
 
+    def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
+        """Keep what the classifier that looks on makes of a validation batch."""
+        images, labels = batch
+        logits = self.model.get_submodule("classifier")(self._run(channels_last(images)))
+        self._validation.append((logits.float(), labels))
+
+    def on_validation_epoch_end(self) -> None:
+        """Score the validation images together."""
+        logits, labels = (torch.cat(part) for part in zip(*self._validation, strict=True))
+        self._validation.clear()
+        if torch.isfinite(logits).all():  # otherwise the end of the epoch names the cause
+            self.log("val_top1", classification_scores(logits, labels, self.classes or 0)["top1"], prog_bar=True)
+
     def on_train_epoch_end(self) -> None:
         """Log the read-outs; warn of idle layers after their first epoch."""
-        self.plasticity.check()
+        for one in self._learning:
+            one.check()
         with evaluating(self.features):
             readouts = measure(self.plasticity, self._initial, lambda: self._run(self._probe))
         self.log_dict(as_metrics(readouts))
@@ -151,11 +183,15 @@ class HebbianPretraining(lightning.LightningModule):
         self.plasticity.check()
         checkpoint["plasticity"] = self.plasticity.state_dict()
         checkpoint["initial_weights"] = self._initial
+        if self.taught is not None:
+            checkpoint["taught"] = self.taught.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take back what `on_save_checkpoint` added."""
         self.plasticity.load_state_dict(checkpoint["plasticity"])
         self._initial = checkpoint["initial_weights"]
+        if self.taught is not None:
+            self.taught.load_state_dict(checkpoint["taught"])
 
     @property
     def _stage(self) -> int:
@@ -164,13 +200,15 @@ class HebbianPretraining(lightning.LightningModule):
     def _loader(self) -> Any:
         return self.trainer.train_dataloader
 
-    def _run(self, images: Any) -> None:
+    def _run(self, images: Any) -> Tensor:
         """Forward as far as something learns."""
         if self.order == "together":
-            self.features(images)
-            return
+            features: Tensor = self.features(images)
+            return features
         for child in self._children_up_to(self._sequence[self._stage]):
             images = child(images)
+        learned: Tensor = images
+        return learned
 
     def _children_up_to(self, layer: str) -> list[nn.Module]:
         """The children of `features` from the first to the one that is, or holds, the plastic layer."""

@@ -7,9 +7,19 @@ import lightning
 import torch
 from torch import Tensor, nn
 
-from fasthebb import SWTA, attach
+from fasthebb import SWTA, Plasticity, attach
 from fasthebb.training.layout import channels_last
 from fasthebb.training.seeding import seed_epoch
+
+
+def teach(classifier: nn.Module, classes: int) -> Plasticity:
+    """Let the dense layer of a classifier learn by supervised `SWTA`; its bias becomes zero."""
+    plasticity = attach(classifier, SWTA(classes=classes))
+    for layer in plasticity.layers.values():
+        bias = layer.bias
+        if isinstance(bias, Tensor):
+            nn.init.zeros_(bias)
+    return plasticity
 
 
 class TaughtClassifier(lightning.LightningModule):
@@ -35,11 +45,7 @@ class TaughtClassifier(lightning.LightningModule):
         self.automatic_optimization = False
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.features, self.classifier = model.get_submodule("features"), model.get_submodule("classifier")
-        self.plasticity = attach(self.classifier, SWTA(classes=classes))
-        for layer in self.plasticity.layers.values():
-            bias = layer.bias
-            if isinstance(bias, Tensor):
-                nn.init.zeros_(bias)
+        self.plasticity = teach(self.classifier, classes)
         self.total_epochs, self.lr, self.seed = epochs, lr, seed
 
     def train(self, mode: bool = True) -> Self:

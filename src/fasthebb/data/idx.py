@@ -1,0 +1,105 @@
+"""IDX files, in which MNIST and its relatives come: all images of a split in one file, their labels in another."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import struct
+import zlib
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fasthebb.data.errors import DataError, first_few, reason_of
+from fasthebb.data.items import SPLIT_NAMES, Item, Source, Split
+
+_NAME = re.compile(r"(?P<split>.*?)[-_.]?(?P<what>images|labels)[-_.]idx[13][-_.]ubyte(\.gz)?", re.IGNORECASE)
+_UNSIGNED_BYTES = 0x08
+_SPLITS: dict[str, Split] = {**SPLIT_NAMES, "t10k": "test"}  # as the ten thousand test images are called
+
+
+def is_idx(file: str) -> bool:
+    """Whether a file is called as these are.
+
+    >>> is_idx("raw/train-images-idx3-ubyte.gz"), is_idx("labels.csv")
+    (True, False)
+    """
+    return _NAME.fullmatch(Path(file).name) is not None
+
+
+def idx_source(description: str, root: Path, files: Sequence[str]) -> Source:
+    """The images of IDX files, with the labels of the file that is called the same but for one word.
+
+    Labels are class names as they are, whole numbers. A file named for a split (``train-``, ``t10k-``) is of it.
+
+    Args:
+        description: how the summary calls the data.
+        root: the folder that ``files`` are relative to.
+        files: IDX files, perhaps compressed by gzip.
+
+    Raises:
+        DataError: if a file is damaged, or has no counterpart, or one of another length.
+    """
+    found: dict[tuple[str, str], dict[str, Path]] = {}
+    for file in files:
+        parts = _NAME.fullmatch(Path(file).name)
+        if parts is not None:
+            kept = found.setdefault((str(Path(file).parent), parts["split"].lower()), {})
+            kept.setdefault(parts["what"].lower(), root / file)
+    items: list[Item] = []
+    for (_, name), pair in found.items():
+        if "images" not in pair:
+            raise DataError(f"found '{pair['labels']}' without its images: put the file of images beside it")
+        images = _read(pair["images"], 3)
+        labels = _read(pair["labels"], 1) if "labels" in pair else None
+        if labels is not None and len(labels) != len(images):
+            raise DataError(
+                f"found {len(images)} images in '{pair['images']}' and {len(labels)} labels in '{pair['labels']}', "
+                "expected one label an image: get both files again"
+            )
+        short, real = pair["images"].relative_to(root).as_posix(), pair["images"].resolve()
+        items += [
+            Item(
+                name=f"{short}#{row}",
+                key=f"{real}#{row}",
+                read=partial(_row, images, row),
+                label=None if labels is None else str(labels[row]),
+                split=_SPLITS.get(name, "train"),
+            )
+            for row in range(len(images))
+        ]
+    if not items:
+        raise DataError(f"found no images in '{description}' ({first_few(files)})")
+    return Source(description, items)
+
+
+def _read(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """The array of an IDX file: two zeros, the type, the number of dimensions, their sizes, the values.
+
+    Raises:
+        DataError: if that is not what is in it.
+    """
+    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    try:
+        with opener(path, "rb") as opened:
+            file = cast(IO[bytes], opened)
+            zeros, kind, found = struct.unpack(">HBB", file.read(4))
+            if (zeros, kind, found) != (0, _UNSIGNED_BYTES, dimensions):
+                raise ValueError(f"expected bytes in {dimensions} dimensions")
+            shape = struct.unpack(f">{dimensions}I", file.read(4 * dimensions))
+            size = int(np.prod(shape, dtype=np.float64))
+            values = file.read(size + 1)  # no more is unpacked than there should be
+    except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
+        raise DataError(f"cannot read '{path}': {reason_of(error)}; get it again") from error
+    if len(values) != size:
+        more = "more" if len(values) > size else f"{len(values)}"
+        raise DataError(f"found {more} values in '{path}', its head says {size}: get it again")
+    return np.frombuffer(values, np.uint8).reshape(shape)
+
+
+def _row(images: NDArray[np.uint8], row: int) -> NDArray[np.uint8]:
+    return np.asarray(images[row])

@@ -147,6 +147,8 @@ def test_a_code_is_learned_and_compared_with_the_other_layers(
     ("options", "message"),
     [
         ({"taught": True, "code": 8}, "--code"),
+        ({"ridge": True, "code": 8}, "--code"),
+        ({"ridge": True, "probe": True}, "--ridge"),
         ({"probe": True, "rule": fasthebb.GlobalGuided()}, "--rule"),
         ({"rule": fasthebb.HPCA(classes=3)}, "without a teacher"),
         ({"code": -1}, "a code of -1"),
@@ -198,3 +200,31 @@ def test_an_epoch_cannot_be_chosen_without_labels(
     options = replace(pretrain_options, select="taught", data=str(folder), label_file=str(table), group="patient")
     with pytest.raises(ValueError, match="every training image labelled"):
         pretrain(options, tmp_path / "lab", progress=False)
+
+
+def test_a_classifier_in_closed_form_needs_no_epochs(
+    finetune_options: FinetuneOptions, by_class: Path, tmp_path: Path, forwards: list[int]
+) -> None:
+    result = finetune(replace(finetune_options, ridge=True), tmp_path / "ridge", progress=False)
+    assert result["epochs"] == 0
+    assert result["top1"] > 60
+    assert result["finetune_seconds"] > 0
+    assert sum(forwards) == 18 + 6 + 6
+    before = SavedNetwork.load(finetune_options.init or "", "encoder.safetensors").tensors
+    after = tensors(tmp_path / "ridge")
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    scored = evaluate(EvaluateOptions(weights=str(tmp_path / "ridge"), data=str(by_class)), progress=False)
+    assert scored["top1"] == result["top1"]
+
+
+def test_mirror_images_are_fitted_where_images_may_be_mirrored(
+    finetune_options: FinetuneOptions, tmp_path: Path, forwards: list[int]
+) -> None:
+    finetune(replace(finetune_options, ridge=True, augment="shift"), tmp_path / "ridge", progress=False)
+    assert sum(forwards) == 2 * 18 + 6 + 6
+
+
+def test_folds_estimate_a_classifier_in_closed_form(finetune_options: FinetuneOptions, tmp_path: Path) -> None:
+    result = finetune(replace(finetune_options, ridge=True, cv=3), tmp_path / "ridge", progress=False)
+    assert result["scored_by"] == "3-fold cross-validation"
+    assert result["top1"] > 60

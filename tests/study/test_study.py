@@ -216,6 +216,7 @@ def test_more_labels_than_there_are_are_refused_before_anything_is_done(small: S
         ({"methods": ["hybrid"]}, r"hpca\+hybrid"),
         ({"methods": ["global_guided@conv1"]}, "uses the gradient"),
         ({"methods": ["global_guided"], "readouts": ["probe"]}, "needs the readout finetune"),
+        ({"readouts": ["ridge"], "search": 3}, "a learning rate to look for"),
         ({"seeds": 0}, "found 0 seeds, expected at least 1"),
     ],
 )
@@ -299,6 +300,14 @@ def test_a_method_says_how_it_pretrains() -> None:
     assert found["oja"].rule == fasthebb.Oja()
     assert [found[name].whiten for name in ("swta", "oja", "hpca+whiten")] == [True, False, True]
     assert method_named("none+whiten").kind == "none"
+
+
+def test_every_readout_has_its_place_in_the_report(small: StudyOptions, tmp_path: Path) -> None:
+    options = replace(small, readouts=["finetune", "probe", "taught", "ridge"], labels=["0.5"], seeds=1)
+    rows = study(options, tmp_path / "out", progress=False)
+    assert len(rows) == 8
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert all(name in page for name in ("probe on frozen", "taught by a rule", "ridge regression"))
 
 
 def test_rules_may_go_on_beside_backprop(small: StudyOptions, tmp_path: Path) -> None:

@@ -123,6 +123,23 @@ def build_network(
     return Network(nn.Sequential(layers), nn.Sequential(nn.Dropout(dropout), nn.Linear(inputs, classes)))
 
 
+def with_plain_norms(network: Network) -> Network:
+    """Put plain batch norms in the place of those that preserve relative variance; weights and names stay.
+
+    For competitive rules: few neurons win nearly always, and vary much more than the others, which are then hardly
+    passed on.
+
+    >>> from fasthebb.models import cnn6
+    >>> type(with_plain_norms(cnn6(width=0.1, hidden=16)).features.norm5).__name__
+    'BatchNorm1d'
+    """
+    for name, layer in network.features.named_children():
+        if isinstance(layer, RelativeVarianceBatchNorm2d | RelativeVarianceBatchNorm1d):
+            plain = nn.BatchNorm2d if isinstance(layer, RelativeVarianceBatchNorm2d) else nn.BatchNorm1d
+            setattr(network.features, name, plain(layer.num_features))
+    return network
+
+
 def with_code(network: Network, size: int) -> Network:
     """Put a dense layer of `size` neurons and a ReLU between features and classes, as ``classifier.code``.
 

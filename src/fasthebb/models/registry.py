@@ -9,7 +9,7 @@ from typing import Any
 from fasthebb.models.cnn6 import cnn6
 from fasthebb.models.cnn10 import cnn10
 from fasthebb.models.elsewhere import from_elsewhere, is_known_elsewhere
-from fasthebb.models.network import Network, with_code
+from fasthebb.models.network import Network, with_code, with_plain_norms
 from fasthebb.models.vgg import VGGS
 
 MODELS: dict[str, Callable[..., Network]] = {"cnn6": cnn6, "cnn10": cnn10, **VGGS}
@@ -33,8 +33,14 @@ def builder(name: str) -> Callable[..., Network]:
     return MODELS[name]
 
 
-def build_model(name: str, *, code: int = 0, **kwargs: Any) -> Network:
-    """Build the network called `name` with the keywords of its builder; with a `code` layer, if its size is given.
+def build_model(name: str, *, code: int = 0, plain_norms: bool = False, **kwargs: Any) -> Network:
+    """Build the network called `name` with the keywords of its builder.
+
+    Args:
+        name: of the network.
+        code: size of a layer between features and classes, see `with_code`; 0 for none.
+        plain_norms: no batch norm preserves relative variance.
+        kwargs: of the builder.
 
     Raises:
         ValueError: no network has that name, or the builder refuses a value.
@@ -47,6 +53,7 @@ def build_model(name: str, *, code: int = 0, **kwargs: Any) -> Network:
     ValueError: there is no model 'cnn-6': did you mean 'cnn6'? (models: cnn6, cnn10, vgg11, ..., and those of ...)
     """
     network = builder(name)(**kwargs)
+    network = with_plain_norms(network) if plain_norms else network
     return with_code(network, code) if code else network
 
 

@@ -46,10 +46,16 @@ def finetune(
         raise RunError(
             "--taught teaches the classifier by a Hebbian rule: leave out --probe, --select, --class-weights"
         )
-    if options.taught and options.code:
-        raise RunError("--taught teaches a single layer, the last: leave out --code")
-    if options.rule is not None and (options.taught or options.probe):
-        raise RunError("--rule lets the hidden layers learn, which --probe and --taught leave as they are: give one")
+    if options.ridge and (
+        options.probe or options.taught or options.select != "last" or options.class_weights != "none"
+    ):
+        raise RunError("--ridge fits the classifier at once: leave out --probe, --taught, --select, --class-weights")
+    if options.code and (options.taught or options.ridge):
+        raise RunError("--taught and --ridge make a single layer, the last: leave out --code")
+    if options.rule is not None and (options.probe or options.taught or options.ridge):
+        raise RunError(
+            "--rule lets the hidden layers learn, which --probe, --taught and --ridge leave as they are: give one"
+        )
     if options.cv and (options.cv < 2 or options.select != "last"):
         raise RunError(f"found --cv {options.cv} and --select {options.select}: expected at least 2 folds, and 'last'")
     folder = RunFolder(out, "finetune", options)
@@ -116,7 +122,7 @@ def finetune(
             ),
             "seeds": {"weights": options.seed, "order": options.seed, "draw": draw_seed},
             "select": options.select,
-            "epochs": epochs,
+            "epochs": 0 if options.ridge else epochs,
             "epochs_to_convergence": _epochs_to_convergence(folder) if options.select == "validation" else None,
             **scores,
             "scored_by": "test images" if estimated is None else f"{options.cv}-fold cross-validation",

@@ -55,9 +55,10 @@ class PretrainOptions(DataOptions):
             SWTA teaches meanwhile with every label of the training images: the papers' way, whose labels all count.
         fold: fold norms into the weights, where a rule hands on x.w / |w|; false leaves them to the fine-tuning, which
             then goes on dividing by them, as the papers do.
-        epochs: passes over the unlabelled images (in the greedy order, for each layer); 5 if left out, 20 for a VAE.
-        lr: learning rate; 0.1 if left out, 0.01 and 0.001 for the two VAEs; 0 is the control in which only
-            batch norm adapts.
+        epochs: passes over the unlabelled images (in the greedy order, for each layer); if left out 5, COMPETITIVE for
+            competitive rules, 20 for a VAE.
+        lr: learning rate; if left out 0.1, COMPETITIVELR for competitive rules, 0.01 and 0.001 for the two VAEs; 0 is the
+            control in which only batch norm adapts.
         model: "cnn6", "cnn10", "vgg11", "vgg13", "vgg16", "vgg19", or a network of torchvision or timm.
         width: factor on the numbers of channels of its convolutions.
         hidden: neurons of its dense layer, 0 for none; if left out, 4096, and none in a VGG.
@@ -67,6 +68,9 @@ class PretrainOptions(DataOptions):
             turn and resize), "hard" (also perspective, colour and a hidden part); all but "none" mirror, which digits
             and letters do not bear.
         whiten: decorrelate pixels (ZCA), as competitive rules need it; if left out, done for these.
+        norms: the batch norms of cnn6, cnn10 and VGGs: "relative" keeps the variances of the channels relative to each
+            other, from the third layer on, as in the papers; "plain" gives each the variance one, and is taken for
+            competitive rules if left out: their few winners would leave nothing of the other neurons.
     """
 
     method: Literal["hebbian", "vae", "vae-paper"] = "hebbian"
@@ -84,6 +88,7 @@ class PretrainOptions(DataOptions):
     channels: int | None = None
     augment: Augmentation = "none"
     whiten: bool | None = None
+    norms: Literal["relative", "plain"] | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,9 @@ class FinetuneOptions(DataOptions):
         draw_seed: fixes the draw of labels; ``seed`` if left out.
         probe: train the classifier alone and leave the features as they are.
         taught: teach the classifier alone by the rule SWTA, with the labels as its teacher, instead of by backprop.
+        ridge: fit the classifier alone in closed form, by ridge regression whose penalty is chosen by cross-validation
+            on the labelled images; takes seconds, and no epochs or learning rate. With any augmentation the images'
+            mirror images are fitted too.
         rule: rule by which the hidden layers learn, beside or instead of plain backprop: "global_guided", "hybrid" (its
             own rule is ``--rule.rule hpca``) or a ``module.Class``, with fields ``--rule.FIELD``.
         code: neurons of a dense layer between features and classes, whose signs are a short code for retrieval; 0 for
@@ -127,6 +135,7 @@ class FinetuneOptions(DataOptions):
     draw_seed: int | None = None
     probe: bool = False
     taught: bool = False
+    ridge: bool = False
     rule: Rule | None = None
     code: int = 0
     cv: int = 0

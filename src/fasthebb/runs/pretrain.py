@@ -89,6 +89,8 @@ def pretrain(
     preprocessing = Preprocessing.fit(images.images, whiten=whiten)
     torch.manual_seed(options.seed)
     described |= {"channels": images.images.shape[1], "hebbian": hebbian}
+    if hebbian and (options.norms == "plain" or (options.norms is None and options.rule.competitive)):
+        described["plain_norms"] = True
     model = build_model(**described, classes=max(1, len(data.classes)))
     module = learning(options, model, len(data.classes) if taught else None)
     validation = Batches(data.validation, preprocessing, batch_size=256, shuffle=False) if taught else None

@@ -1,8 +1,9 @@
 """Training a classifier on the labels that were drawn, once or fold by fold."""
 
 import math
+import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,10 @@ from fasthebb.training import (
     last_checkpoint,
     logged,
     make_trainer,
+    ridge,
     trained_seconds,
 )
+from fasthebb.training.metrics_file import MetricsFile
 
 FOLDS = 5
 LR, TAUGHT_LR = 3e-3, 0.1
@@ -74,6 +77,8 @@ class Supervised:
 
     def run(self, images: ImageSet, epochs: int, folder: RunFolder) -> Network:
         """Train on ``images``, going on where the folder's checkpoint stands; a plain network."""
+        if self.options.ridge:
+            return self._fit_ridge(images, folder.path)
         model, module, hooked = self._start(epochs)
         keep_best = self.options.select == "validation"
         trainer = make_trainer(
@@ -106,21 +111,8 @@ class Supervised:
         outcomes: list[tuple[Tensor, Tensor]] = []
         seconds = 0.0
         for number, (rest, held_out) in enumerate(folds(train.labels, train.groups, count, seed=self.draw_seed)):
-            model, module, hooked = self._start(epochs)
             out = where / f"fold{number}"
-            trainer = make_trainer(
-                epochs=epochs,
-                out=out,
-                precision=self.options.precision,
-                progress=self.progress,
-                deterministic=self.options.deterministic,
-            )
-            scored = None if self.options.taught else train.subset(held_out)
-            loaders = self._loaders(trainer, model, train.subset(rest), scored)
-            fit(trainer, module, *loaders, ckpt=last_checkpoint(out / "checkpoints"))
-            model.to(trainer.strategy.root_device)
-            for plasticity in hooked:
-                plasticity.detach()
+            model = self._train_fold(train.subset(rest), train.subset(held_out), epochs, out)
             curves.append([value * len(held_out) for value in logged(out, "val_top1")])
             outcomes.append(predict_logits(model, self._ordered(train.subset(held_out))))
             seconds += trained_seconds(out)
@@ -133,6 +125,45 @@ class Supervised:
             seconds=seconds,
         )
 
+    def _train_fold(self, images: ImageSet, held_out: ImageSet, epochs: int, out: Path) -> Network:
+        if self.options.ridge:
+            return self._fit_ridge(images, out)
+        model, module, hooked = self._start(epochs)
+        trainer = make_trainer(
+            epochs=epochs,
+            out=out,
+            precision=self.options.precision,
+            progress=self.progress,
+            deterministic=self.options.deterministic,
+        )
+        loaders = self._loaders(trainer, model, images, None if self.options.taught else held_out)
+        fit(trainer, module, *loaders, ckpt=last_checkpoint(out / "checkpoints"))
+        model.to(trainer.strategy.root_device)
+        for plasticity in hooked:
+            plasticity.detach()
+        return model
+
+    def _fit_ridge(self, images: ImageSet, out: Path) -> Network:
+        """Fit the classifier in closed form, to the images and, where images may be changed, their mirror images."""
+        start = time.perf_counter()
+        model, hooked = self._build()
+        model.to(make_trainer(epochs=1, out=None, progress=False).strategy.root_device)
+        views = [images]
+        if self._augment() != "none":
+            views.append(replace(images, images=images.images.flip(-1)))
+        features = [self._taken(model, view)[0] for view in views]
+        classes = len(self.data.classes)
+        fitted = ridge(features, images.labels, classes=classes, groups=images.groups, seed=self.draw_seed)
+        last = [layer for layer in model.classifier.modules() if isinstance(layer, nn.Linear)][-1]
+        with torch.no_grad():
+            last.weight.copy_(fitted.weight)
+            last.bias.copy_(fitted.bias)
+        for plasticity in hooked:
+            plasticity.detach()
+        seconds = time.perf_counter() - start
+        MetricsFile(out).log_metrics({"epoch": 0, "seconds": seconds, "penalty": fitted.penalty, "scale": fitted.scale})
+        return model
+
     def score(self, model: Network, images: ImageSet) -> dict[str, float]:
         """Scores on one set of images, in per cent."""
         return self._scores(*predict_logits(model, self._ordered(images)))
@@ -141,16 +172,20 @@ class Supervised:
         scores = classification_scores(logits, labels, len(self.data.classes))
         return {name: round(value, 3) for name, value in scores.items()}
 
-    def _start(self, epochs: int) -> tuple[Network, Classifier | TaughtClassifier, list[Plasticity]]:
-        """A new network, its training and what is hooked onto it; layers that divide by |w| go on doing so."""
-        options = self.options
-        torch.manual_seed(options.seed)
-        model = self.network.build(len(self.data.classes), options.dropout)
-        classes = len(self.data.classes)
+    def _build(self) -> tuple[Network, list[Plasticity]]:
+        """A new network and what is hooked onto it; layers that divide by |w| go on doing so."""
+        torch.manual_seed(self.options.seed)
+        model = self.network.build(len(self.data.classes), self.options.dropout)
         hooked = []
         if normalised := self.network.normalised():
             hooked = [attach(model.features, {name: SWTA() for name in normalised})]
             hooked[0].is_paused = True
+        return model, hooked
+
+    def _start(self, epochs: int) -> tuple[Network, Classifier | TaughtClassifier, list[Plasticity]]:
+        """A new network, its training and what is hooked onto it."""
+        options, classes = self.options, len(self.data.classes)
+        model, hooked = self._build()
         trained = Network(nn.Sequential(), model.classifier) if self._features_rest(model) else model
         if options.taught:
             lr = TAUGHT_LR if options.lr is None else options.lr

@@ -7,7 +7,7 @@ from fasthebb.data import Augmentation
 from fasthebb.runs.options import Select
 from fasthebb.training import Precision
 
-Readout = Literal["finetune", "probe", "taught"]
+Readout = Literal["finetune", "probe", "taught", "ridge"]
 Preset = Literal["paper-cifar10", "paper-cifar100", "paper-tinyimagenet", "paper-imagenet"]
 
 
@@ -26,7 +26,7 @@ class StudyOptions:
         seeds: how many seeds of weights, from 0 on.
         draws: how many draws of the labels a seed, up to a tenth of the labels; one above.
         readouts: "finetune" trains the whole network, "probe" a linear classifier on frozen features,
-            "taught" the same by a Hebbian rule with the labels as its teacher.
+            "taught" the same by a Hebbian rule with the labels as its teacher, "ridge" in closed form.
         search: trials of a search for each method's learning rates and weight decay, by cross-validation on the
             smallest amount of labels, drawn by a seed of its own; 0 takes the settings below.
         cv: estimate by cross-validation on the labelled images in so many folds, for data without images to test on.
@@ -152,6 +152,11 @@ def resolved(options: StudyOptions) -> StudyOptions:
     for name in ("seeds", "draws", "jobs", "batch_size", "epochs"):
         if getattr(complete, name) < 1:
             raise ValueError(f"found {getattr(complete, name)} {name}, expected at least 1")
+    if complete.search and complete.readouts[0] not in ("finetune", "probe"):
+        raise ValueError(
+            f"a search needs a learning rate to look for, which {complete.readouts[0]!r} has not: let --readouts begin "
+            "with finetune or probe"
+        )
     for name in ("methods", "labels", "readouts"):
         values = getattr(complete, name)
         if not values or len(set(values)) < len(values):

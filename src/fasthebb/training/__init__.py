@@ -5,6 +5,7 @@ from fasthebb.training.checkpoints import last_checkpoint
 from fasthebb.training.class_weights import balanced_class_weights
 from fasthebb.training.classifier import Classifier
 from fasthebb.training.clock import trained_seconds
+from fasthebb.training.closed_form import Ridge, ridge
 from fasthebb.training.convergence import epochs_to_come_within, logged
 from fasthebb.training.pretraining import HebbianPretraining, Order
 from fasthebb.training.readouts import Readout, ReadoutWarning
@@ -21,6 +22,7 @@ __all__ = [
     "Precision",
     "Readout",
     "ReadoutWarning",
+    "Ridge",
     "TaughtClassifier",
     "VAEPretraining",
     "WeightsError",
@@ -35,6 +37,7 @@ __all__ = [
     "logged",
     "make_trainer",
     "reestimate_batch_norm",
+    "ridge",
     "save_weights",
     "trained_seconds",
 ]

@@ -16,7 +16,12 @@ MEASURES = {
 }
 """What a report can show, in per cent, by its key in ``summary.json``: the more the better."""
 
-READOUTS = {"finetune": "fine-tuned", "probe": "probe on frozen features"}
+READOUTS = {
+    "finetune": "fine-tuned",
+    "probe": "probe on frozen features",
+    "taught": "classifier taught by a rule on frozen features",
+    "ridge": "ridge regression on frozen features",
+}
 """How labels are used, by its key in ``summary.json``."""
 
 

@@ -23,8 +23,8 @@ TRIALS: list[dict[str, Any]] = [
     {"norms": "plain", "lr": 0.01, "epochs": 1},
     {"norms": "relative", "lr": 0.03, "epochs": 1},
     {"norms": "plain", "lr": 0.0, "epochs": 1},
-    {"norms": "plain", "lr": 0.1, "epochs": 1},
     {"norms": "plain", "lr": 0.01, "epochs": 3},
+    {"norms": "plain", "lr": 0.1, "epochs": 1},
     {"norms": "plain", "lr": 0.03, "epochs": 3},
 ]
 

@@ -55,9 +55,9 @@ class PretrainOptions(DataOptions):
             SWTA teaches meanwhile with every label of the training images: the papers' way, whose labels all count.
         fold: fold norms into the weights, where a rule hands on x.w / |w|; false leaves them to the fine-tuning, which
             then goes on dividing by them, as the papers do.
-        epochs: passes over the unlabelled images (in the greedy order, for each layer); if left out 5, COMPETITIVE for
-            competitive rules, 20 for a VAE.
-        lr: learning rate; if left out 0.1, COMPETITIVELR for competitive rules, 0.01 and 0.001 for the two VAEs; 0 is the
+        epochs: passes over the unlabelled images (in the greedy order, for each layer); if left out 5, for competitive
+            rules 1, for a VAE 20.
+        lr: learning rate; if left out 0.1, for competitive rules 0.01, for the two VAEs 0.01 and 0.001; 0 is the
             control in which only batch norm adapts.
         model: "cnn6", "cnn10", "vgg11", "vgg13", "vgg16", "vgg19", or a network of torchvision or timm.
         width: factor on the numbers of channels of its convolutions.

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fasthebb import Rule
 from fasthebb.data import Batches, ImageData, ImageSet, Preprocessing, load_images
 from fasthebb.evaluation import most_exciting
 from fasthebb.evaluation.exciting import picture
@@ -30,6 +31,7 @@ from fasthebb.training import (
 from fasthebb.training.weights import write_atomically
 
 HEBBIAN_LR, HEBBIAN_EPOCHS = 0.1, 5
+COMPETITIVE_LR, COMPETITIVE_EPOCHS = 0.01, 1
 LOOKED_AT = 2000
 """How many images are shown to the neurons, for the pictures of those that excite them."""
 VAE_LRS, VAE_EPOCHS = {"vae": 1e-2, "vae-paper": 1e-3}, 20
@@ -165,12 +167,14 @@ def learning(
 ) -> HebbianPretraining | VAEPretraining:
     """The Lightning module that pre-trains ``model`` as the options ask for; classes are those of a look on."""
     if options.method == "hebbian":
+        competitive = options.rule.competitive
+        epochs = COMPETITIVE_EPOCHS if competitive else HEBBIAN_EPOCHS
         return HebbianPretraining(
             model,
             dict.fromkeys(options.layers, options.rule) if options.layers else options.rule,
-            lr=HEBBIAN_LR if options.lr is None else options.lr,
+            lr=usual_lr(options.rule) if options.lr is None else options.lr,
             order=options.order,
-            epochs=HEBBIAN_EPOCHS if options.epochs is None else options.epochs,
+            epochs=epochs if options.epochs is None else options.epochs,
             seed=options.seed,
             classes=classes,
         )
@@ -181,6 +185,11 @@ def learning(
         seed=options.seed,
         paper=options.method == "vae-paper",
     )
+
+
+def usual_lr(rule: Rule) -> float:
+    """The learning rate that was measured to work best."""
+    return COMPETITIVE_LR if rule.competitive else HEBBIAN_LR
 
 
 def _draw_exciting(model: Network, images: ImageSet, preprocessing: Preprocessing, folder: RunFolder) -> None:

@@ -47,8 +47,9 @@ class StudyOptions:
         batch_size: images a step; 64 if left out.
         precision: "32-true", or "bf16-mixed" for products in bfloat16.
         deterministic: use only operations that give the same result on every run.
-        pretrain_epochs: passes over the unlabelled images; 5 for rules and 20 for VAEs if left out.
-        pretrain_lr: learning rate of rules; 0.1 if left out. VAEs have their own, 0.01 and 0.001.
+        pretrain_epochs: passes over the unlabelled images; if left out 5, for competitive rules 1, for VAEs 20.
+        pretrain_lr: learning rate of rules; if left out 0.1, for competitive ones 0.01. VAEs have their own, 0.01 and
+            0.001.
         epochs: passes over the labelled images; 20 if left out.
         lr: learning rate of the fine-tuning; 0.003 if left out.
         probe_lr: the same of the probe; ``lr`` if left out.

@@ -9,7 +9,7 @@ from typing import Any
 
 from fasthebb.data import ImageData, draw_labels
 from fasthebb.runs import SavedNetwork, pretrain
-from fasthebb.runs.pretrain import HEBBIAN_LR
+from fasthebb.runs.pretrain import usual_lr
 from fasthebb.runs.supervised import Supervised, untrained
 from fasthebb.study.grid import Cell, finetune_options, pretrain_options
 from fasthebb.study.network import network_of
@@ -78,7 +78,7 @@ def applied(options: StudyOptions, found: dict[str, Any], cell: Cell) -> StudyOp
 
 def _usual(names: Sequence[str], options: StudyOptions, cell: Cell) -> dict[str, Any]:
     """What the study takes without a search."""
-    usual = {"pretrain_lr": HEBBIAN_LR, "lr": options.lr}
+    usual = {"lr": options.lr, **({} if cell.method.rule is None else {"pretrain_lr": usual_lr(cell.method.rule)})}
     values = {name: getattr(options, _option(name, cell)) for name in names}
     return {name: usual[name] if value is None else value for name, value in values.items()}
 

@@ -21,6 +21,7 @@ _TITLES = {
     "softhebb": "SoftHebb",
     "krotov_hopfield": "Krotov-Hopfield",
     "polynomial_wta": "polynomial WTA",
+    "global_guided": "global-guided Hebbian",
 }
 
 
@@ -36,13 +37,20 @@ def is_control(method: str) -> bool:
 def title(method: str) -> str:
     """A method's name in a sentence, on one line; unknown ones keep their own.
 
-    >>> title("none+whiten"), title("hpca@conv1/conv2"), title("mine.Rule")
-    ('backprop alone, whitened', 'HPCA on conv1/conv2', 'mine.Rule')
+    >>> title("none+whiten"), title("hpca@conv1/conv2+hybrid"), title("mine.Rule")
+    ('backprop alone, whitened', 'HPCA on conv1/conv2, also beside backprop', 'mine.Rule')
     """
     name = " ".join(method.split())
-    plain = name.removesuffix("+whiten")
+    rest = name.removesuffix("+whiten")
+    plain = rest.removesuffix("+hybrid")
     base, _, layers = plain.partition("@")
-    return _TITLES.get(base, base) + (f" on {layers}" if layers else "") + (", whitened" if plain != name else "")
+    parts = [
+        _TITLES.get(base, base),
+        f" on {layers}" if layers else "",
+        ", also beside backprop" if plain != rest else "",
+        ", whitened" if rest != name else "",
+    ]
+    return "".join(parts)
 
 
 def label(method: str) -> str:

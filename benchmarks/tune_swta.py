@@ -23,21 +23,17 @@ TRIALS: list[dict[str, Any]] = [
     {"norms": "plain", "lr": 0.01, "epochs": 1},
     {"norms": "relative", "lr": 0.03, "epochs": 1},
     {"norms": "plain", "lr": 0.0, "epochs": 1},
-    {"norms": "plain", "lr": 0.01, "epochs": 3},
-    {"norms": "plain", "lr": 0.1, "epochs": 1},
-    {"norms": "plain", "lr": 0.03, "epochs": 3},
 ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--trials", type=int, default=len(TRIALS), help="how many of them")
     arguments = parser.parse_args()
 
     data = load_images(arguments.data)
     rows = []
-    for trial in TRIALS[: arguments.trials]:
+    for trial in TRIALS:
         name = "-".join(str(value) for value in trial.values())
         folder = Path("runs/tune/swta") / name
         options = PretrainOptions(data=arguments.data, rule=SWTA(), seed=SEED, **trial)

@@ -16,7 +16,8 @@ class DataOptions:
     """Which images, and how they are prepared.
 
     Args:
-        data: "digits", a folder of images (by class, or flat), parquet, WebDataset shards, or a name on the Hub.
+        data: "digits", a folder of images (by class, or flat), parquet, WebDataset shards, IDX files, or a name on the
+            Hub.
         unlabelled: more images, whose labels are never read; may be given several times.
         label_file: CSV with the columns file and label, and perhaps group and split, that labels some of the images.
         group: column of the label file (a patient, a slide) whose values never straddle splits.

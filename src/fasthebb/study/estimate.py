@@ -52,7 +52,7 @@ def estimate(cells: Sequence[Cell], options: StudyOptions, data: ImageData) -> T
         add(f"{method}, {amount} labels", runs, each)
     table.add_section()
     table.add_row("all", str(len(cells)), "", f"{total / 60:.1f}")
-    table.caption = f"from {STEPS} measured steps of each; probes are cheaper than that"
+    table.caption = f"from {STEPS} measured steps of each; other readouts are cheaper than fine-tuning"
     return table
 
 

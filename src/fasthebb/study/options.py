@@ -16,7 +16,7 @@ class StudyOptions:
     """Options of ``fasthebb study``.
 
     Args:
-        data: "digits", a folder of images by class, parquet, WebDataset shards, or a name on the Hub.
+        data: "digits", a folder of images by class, parquet, WebDataset shards, IDX files, or a name on the Hub.
         preset: a paper's protocol; options given beside it go first.
         methods: "none" (backprop alone), "random" (pre-training with learning rate 0), "none+whiten", "none-tuned"
             (backprop alone for as many minutes as the costliest method), "vae", "vae-paper", "weights", rules by

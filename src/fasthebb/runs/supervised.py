@@ -77,27 +77,8 @@ class Supervised:
 
     def run(self, images: ImageSet, epochs: int, folder: RunFolder) -> Network:
         """Train on ``images``, going on where the folder's checkpoint stands; a plain network."""
-        if self.options.ridge:
-            return self._fit_ridge(images, folder.path)
-        model, module, hooked = self._start(epochs)
-        keep_best = self.options.select == "validation"
-        trainer = make_trainer(
-            epochs=epochs,
-            out=folder.path,
-            precision=self.options.precision,
-            progress=self.progress,
-            deterministic=self.options.deterministic,
-            keep_best="val_top1" if keep_best else None,
-        )
-        scored = self.data.validation if keep_best else None
-        train, validation = self._loaders(trainer, model, images, scored)
-        fit(trainer, module, train, validation, ckpt=folder.checkpoint)
-        model.to(trainer.strategy.root_device)  # where Lightning takes it away from
-        if keep_best:
-            module.load_state_dict(best_weights(trainer))
-        for plasticity in hooked:
-            plasticity.detach()
-        return model
+        best = self.options.select == "validation"
+        return self._train(images, epochs, folder.path, self.data.validation if best else None, keep_best=best)
 
     def cross_validate(self, where: Path, count: int = FOLDS) -> "CrossValidation":
         """Train on all folds but one and score that one, for each of ``count`` folds.
@@ -112,7 +93,8 @@ class Supervised:
         seconds = 0.0
         for number, (rest, held_out) in enumerate(folds(train.labels, train.groups, count, seed=self.draw_seed)):
             out = where / f"fold{number}"
-            model = self._train_fold(train.subset(rest), train.subset(held_out), epochs, out)
+            scored = None if self.options.taught else train.subset(held_out)
+            model = self._train(train.subset(rest), epochs, out, scored)
             curves.append([value * len(held_out) for value in logged(out, "val_top1")])
             outcomes.append(predict_logits(model, self._ordered(train.subset(held_out))))
             seconds += trained_seconds(out)
@@ -125,7 +107,10 @@ class Supervised:
             seconds=seconds,
         )
 
-    def _train_fold(self, images: ImageSet, held_out: ImageSet, epochs: int, out: Path) -> Network:
+    def _train(
+        self, images: ImageSet, epochs: int, out: Path, scored: ImageSet | None, *, keep_best: bool = False
+    ) -> Network:
+        """Train in the folder ``out``; ``scored`` images are looked at after every epoch."""
         if self.options.ridge:
             return self._fit_ridge(images, out)
         model, module, hooked = self._start(epochs)
@@ -135,10 +120,12 @@ class Supervised:
             precision=self.options.precision,
             progress=self.progress,
             deterministic=self.options.deterministic,
+            keep_best="val_top1" if keep_best else None,
         )
-        loaders = self._loaders(trainer, model, images, None if self.options.taught else held_out)
-        fit(trainer, module, *loaders, ckpt=last_checkpoint(out / "checkpoints"))
-        model.to(trainer.strategy.root_device)
+        fit(trainer, module, *self._loaders(trainer, model, images, scored), ckpt=last_checkpoint(out / "checkpoints"))
+        model.to(trainer.strategy.root_device)  # where Lightning takes it away from
+        if keep_best:
+            module.load_state_dict(best_weights(trainer))
         for plasticity in hooked:
             plasticity.detach()
         return model

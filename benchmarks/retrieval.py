@@ -29,9 +29,10 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=["none", "random", "hpca", "swta"])
     parser.add_argument("--labels", default="0.01")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--image-size", type=int, default=32, help="that of the study")
     arguments = parser.parse_args()
 
-    data = load_images(arguments.data)
+    data = load_images(arguments.data, image_size=arguments.image_size)
     rows = []
     for seed in range(arguments.seeds):
         for method in arguments.methods:
@@ -48,7 +49,13 @@ def score(arguments: argparse.Namespace, data: Any, method: str, seed: int) -> d
         return dict(json.loads(known.read_text()))
     encoder = None if method == "none" else str(arguments.study / "pretrained" / f"{method}-s{seed}")
     options = FinetuneOptions(
-        data=arguments.data, init=encoder, labels=arguments.labels, draw_seed=1000 * seed, seed=seed, code=CODE
+        data=arguments.data,
+        init=encoder,
+        labels=arguments.labels,
+        draw_seed=1000 * seed,
+        seed=seed,
+        code=CODE,
+        image_size=arguments.image_size,
     )
     tuned = finetune(options, folder, progress=False, data=data)
     network = SavedNetwork.load(folder, "classifier.safetensors")

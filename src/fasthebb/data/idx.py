@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fasthebb.data.errors import DataError, first_few, reason_of
-from fasthebb.data.items import SPLIT_NAMES, Item, Source, Split
+from fasthebb.data.items import SPLIT_NAMES, Item, Source, Split, image_of
 
 _NAME = re.compile(r"(?P<split>.*?)[-_.]?(?P<what>images|labels)[-_.]idx[13][-_.]ubyte(\.gz)?", re.IGNORECASE)
 _UNSIGNED_BYTES = 0x08
@@ -46,8 +46,7 @@ def idx_source(description: str, root: Path, files: Sequence[str]) -> Source:
     """
     found: dict[tuple[str, str], dict[str, Path]] = {}
     for file in files:
-        parts = _NAME.fullmatch(Path(file).name)
-        if parts is not None:
+        if parts := _NAME.fullmatch(Path(file).name):
             kept = found.setdefault((str(Path(file).parent), parts["split"].lower()), {})
             kept.setdefault(parts["what"].lower(), root / file)
     items: list[Item] = []
@@ -66,7 +65,7 @@ def idx_source(description: str, root: Path, files: Sequence[str]) -> Source:
             Item(
                 name=f"{short}#{row}",
                 key=f"{real}#{row}",
-                read=partial(_row, images, row),
+                read=partial(image_of, images, row),
                 label=None if labels is None else str(labels[row]),
                 split=_SPLITS.get(name, "train"),
             )
@@ -99,7 +98,3 @@ def _read(path: Path, dimensions: int) -> NDArray[np.uint8]:
         more = "more" if len(values) > size else f"{len(values)}"
         raise DataError(f"found {more} values in '{path}', its head says {size}: get it again")
     return np.frombuffer(values, np.uint8).reshape(shape)
-
-
-def _row(images: NDArray[np.uint8], row: int) -> NDArray[np.uint8]:
-    return np.asarray(images[row])

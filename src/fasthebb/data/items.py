@@ -69,6 +69,11 @@ class Source:
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
 
+def image_of(images: NDArray[np.uint8], row: int) -> NDArray[np.uint8]:
+    """One of ``(N, H, W)`` images, for `Item.read` of a source that is read as a whole."""
+    return np.asarray(images[row])
+
+
 def split_in_name(path: str) -> tuple[Split, bool]:
     """The split that a path on the Hub's pattern names, train if none, and whether its labels are to be read.
 

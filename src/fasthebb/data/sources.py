@@ -8,12 +8,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fasthebb.data.errors import DataError, import_optional, missing_path, near_path
 from fasthebb.data.folders import IMAGE_SUFFIXES, folder_source, is_image, walk
 from fasthebb.data.idx import idx_source, is_idx
-from fasthebb.data.items import Item, Source
+from fasthebb.data.items import Item, Source, image_of
 from fasthebb.data.shards import shard_source
 from fasthebb.data.tables import has_images, hub_source, parquet_source
 
@@ -72,14 +71,10 @@ def digits_source() -> Source:
     digits = import_optional("sklearn.datasets", "train").load_digits()
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)  # (1797, 8, 8)
     items = [
-        Item(f"digits#{row}", f"digits#{row}", partial(_image_of, images, row), str(int(digits.target[row])))
+        Item(f"digits#{row}", f"digits#{row}", partial(image_of, images, row), str(int(digits.target[row])))
         for row in range(len(images))
     ]
     return Source("digits", items, [str(digit) for digit in range(10)])
-
-
-def _image_of(images: NDArray[np.uint8], row: int) -> NDArray[np.uint8]:
-    return np.asarray(images[row])
 
 
 def _elsewhere(data: str, path: Path, group: str | None) -> Source:

@@ -95,14 +95,10 @@ def pretrain(
         described["plain_norms"] = True
     model = build_model(**described, classes=max(1, len(data.classes)))
     module = learning(options, model, len(data.classes) if taught else None)
-    validation = Batches(data.validation, preprocessing, batch_size=256, shuffle=False) if taught else None
+    validation = None
     if taught:
-        if len(data.train) < len(images) or not len(data.validation):
-            raise RunError(
-                f"found {len(data.train)} labels for {len(images)} images, and {len(data.validation)} validation "
-                "images; --select taught needs every training image labelled, and some for validation"
-            )
-        images = replace(images, labels=data.train.labels)
+        images = _with_labels(data)
+        validation = Batches(data.validation, preprocessing, batch_size=256, shuffle=False)
     trainer = make_trainer(
         epochs=module.total_epochs,
         out=folder.path,
@@ -149,6 +145,17 @@ def pretrain(
             },
         }
     )
+
+
+def _with_labels(data: ImageData) -> ImageSet:
+    """The images to pre-train on with the labels that choose the epoch: all of them, and those for validation."""
+    images = data.unlabelled
+    if len(data.train) < len(images) or not len(data.validation):
+        raise RunError(
+            f"found {len(data.train)} labels for {len(images)} images, and {len(data.validation)} validation "
+            "images; --select taught needs every training image labelled, and some for validation"
+        )
+    return replace(images, labels=data.train.labels)
 
 
 def _epochs_to_convergence(folder: RunFolder, module: HebbianPretraining | VAEPretraining) -> int | None:

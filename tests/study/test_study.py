@@ -310,6 +310,19 @@ def test_every_readout_has_its_place_in_the_report(small: StudyOptions, tmp_path
     assert all(name in page for name in ("probe on frozen", "taught by a rule", "ridge regression"))
 
 
+def test_a_rule_and_its_control_have_the_same_network(small: StudyOptions, tmp_path: Path) -> None:
+    options = replace(small, methods=["random", "hpca", "random+whiten", "swta"], labels=["0.5"], seeds=1)
+    study(options, tmp_path / "out", progress=False)
+
+    def network(method: str) -> SavedNetwork:
+        return SavedNetwork.load(tmp_path / "out" / "pretrained" / f"{method}-s0", "encoder.safetensors")
+
+    for control, method in (("random", "hpca"), ("random+whiten", "swta")):
+        assert network(control).model == network(method).model
+        assert (network(control).preprocessing.whitening is None) == (network(method).preprocessing.whitening is None)
+    assert network("hpca").model != network("swta").model
+
+
 def test_rules_may_go_on_beside_backprop(small: StudyOptions, tmp_path: Path) -> None:
     options = replace(small, methods=["hpca", "hpca+hybrid", "global_guided"], labels=["0.5"], seeds=1)
     rows = study(options, tmp_path / "out", progress=False)

@@ -73,7 +73,8 @@ def method_named(name: str, *, paper: bool = False) -> Method:
     if base in PLAIN:
         if found["layers"] or found["hybrid"]:
             raise ValueError(f"found layers or hybrid in the method {name!r}, expected them behind a rule only")
-        rule = _rule("hpca", paper) if base == "random" else None
+        # Of whitened images the control is that of competitive rules, whose networks have norms of their own.
+        rule = _rule("swta" if whiten else "hpca", paper) if base == "random" else None
         return Method(name, base, rule, whiten=whiten)  # type: ignore[arg-type]
     if base.lower() == "hybrid":
         raise ValueError("found the method 'hybrid', expected the rule that is to go on beside backprop: hpca+hybrid")

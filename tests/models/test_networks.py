@@ -224,3 +224,24 @@ def test_every_network_has_the_keywords_that_its_weights_are_saved_with() -> Non
             name, classes=2, channels=1, image_size=size, hebbian=False, width=0.05, hidden=4, dropout=0.0
         )
         assert model(torch.zeros(2, 1, size, size)).shape == (2, 2), name
+
+
+@pytest.mark.parametrize(("name", "smallest"), [("softhebb", 8), ("triangle2", 6)])
+def test_networks_with_triangles_take_any_size_from_the_smallest_on(name: str, smallest: int) -> None:
+    for size in (smallest, smallest + 1, 32):
+        model = build_model(name, classes=3, channels=2, image_size=size, width=0.05)
+        assert model(torch.randn(2, 2, size, size)).shape == (2, 3)
+    with pytest.raises(ValueError, match=f"{name}: images must be at least {smallest} pixels"):
+        build_model(name, image_size=smallest - 1)
+
+
+def test_softhebb_is_the_network_of_its_paper() -> None:
+    with torch.device("meta"):
+        model = build_model("softhebb")
+    shapes = {name: tuple(p.shape) for name, p in model.features.named_parameters()}
+    assert shapes == {
+        "conv1.weight": (96, 3, 5, 5),
+        "conv2.weight": (384, 96, 3, 3),
+        "conv3.weight": (1536, 384, 3, 3),
+    }
+    assert model.features[:-2](torch.empty(1, 3, 32, 32, device="meta")).shape == (1, 1536, 4, 4)

@@ -10,7 +10,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import fasthebb
+from fasthebb import HPCA, WTA
 from fasthebb.data import Preprocessing, load_images
+from fasthebb.models import build_model
 from fasthebb.runs import (
     EvaluateOptions,
     FinetuneOptions,
@@ -401,3 +403,27 @@ def test_a_vae_leaves_an_encoder_that_finetunes(
     assert network.model["hebbian"] is False
     options = FinetuneOptions(data=str(by_class), init=str(tmp_path / "vae"), epochs=1, batch_size=8)
     assert 0 <= finetune(options, tmp_path / "classifier", progress=False)["top1"] <= 100
+
+
+def test_layers_may_learn_at_once(by_class: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = PretrainOptions(
+        data=str(by_class), method="at-once", rule=WTA(), model="triangle2", width=0.02, image_size=12
+    )
+    result = pretrain(options, tmp_path / "encoder")
+    assert "conv1 has learned" in capsys.readouterr().out
+    assert result["epochs"] == 0
+    assert result["rule"]["class_path"].endswith("WTA")
+    saved = SavedNetwork.load(tmp_path / "encoder", "encoder.safetensors")
+    assert saved.preprocessing.whitening is None  # patches are whitened, not pixels
+    torch.manual_seed(options.seed)
+    start = build_model(**saved.model, classes=3).state_dict()
+    assert not torch.equal(saved.tensors["features.conv2.weight"], start["features.conv2.weight"])
+    scores = finetune(
+        FinetuneOptions(data=str(by_class), init=str(tmp_path / "encoder"), ridge=True), tmp_path / "classifier"
+    )
+    assert scores["top1"] > 60  # of three classes that differ in where they are bright
+    for wrong in ({"lr": 0.1}, {"epochs": 3}, {"layers": ["conv1"]}, {"order": "greedy"}):
+        with pytest.raises(RunError, match="--method at-once takes every layer in turn, without steps"):
+            pretrain(replace(options, **wrong), tmp_path / "other")
+    with pytest.raises(ValueError, match="HPCA learns by steps alone"):
+        pretrain(replace(options, rule=HPCA()), tmp_path / "hpca")

@@ -214,6 +214,9 @@ def test_more_labels_than_there_are_are_refused_before_anything_is_done(small: S
         ({"methods": ["weights"]}, "needs the weights: give --weights FILE"),
         ({"methods": ["none+hybrid"]}, "expected them behind a rule only"),
         ({"methods": ["hybrid"]}, r"hpca\+hybrid"),
+        ({"methods": ["random+at-once"]}, "expected them behind a rule only"),
+        ({"methods": ["wta@conv1+at-once"]}, "at once all of them learn"),
+        ({"methods": ["global_guided+at-once"]}, "uses the gradient"),
         ({"methods": ["global_guided@conv1"]}, "uses the gradient"),
         ({"methods": ["global_guided"], "readouts": ["probe"]}, "needs the readout finetune"),
         ({"readouts": ["ridge"], "search": 3}, "a learning rate to look for"),
@@ -274,7 +277,7 @@ def test_workers_side_by_side_finish_the_study(small: StudyOptions, tmp_path: Pa
 def test_a_dry_run_trains_nothing_and_says_how_long_it_takes(
     small: StudyOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert study(replace(small, methods=["none", "hpca", "vae"], dry_run=True), tmp_path / "out") == []
+    assert study(replace(small, methods=["none", "hpca", "vae", "wta+at-once"], dry_run=True), tmp_path / "out") == []
     assert not (tmp_path / "out").exists()
     printed = capsys.readouterr().out
     for line in ("pre-training hpca", "pre-training vae", "none, 3 labels", "minutes"):
@@ -300,6 +303,23 @@ def test_a_method_says_how_it_pretrains() -> None:
     assert found["oja"].rule == fasthebb.Oja()
     assert [found[name].whiten for name in ("swta", "oja", "hpca+whiten")] == [True, False, True]
     assert method_named("none+whiten").kind == "none"
+
+
+def test_a_rule_may_learn_at_once() -> None:
+    options = resolved(StudyOptions(methods=["wta+at-once", "sanger+hybrid+at-once+whiten"], pretrain_lr=0.1))
+    one, other = [pretrain_options(one, options) for one in pretrainings(make_grid(options, LABELS))][:2]
+    assert (one.method, one.rule, one.whiten, one.lr, one.epochs) == ("at-once", fasthebb.WTA(), False, None, None)
+    assert (other.method, other.whiten) == ("at-once", True)
+    assert isinstance(method_named("sanger+hybrid+at-once").beside, fasthebb.Hybrid)
+
+
+def test_what_learns_at_once_is_a_method_like_the_others(small: StudyOptions, tmp_path: Path) -> None:
+    options = replace(
+        small, methods=["none", "random", "wta+at-once"], labels=["0.5"], seeds=1, model="triangle2", hidden=None
+    )
+    rows = study(replace(options, readouts=["ridge"], width=0.02), tmp_path / "out", progress=False)
+    assert [row["method"] for row in rows] == ["none", "random", "wta+at-once"]
+    assert rows[2]["pretrain_epochs"] == 0 < rows[2]["pretrain_seconds"]
 
 
 def test_every_readout_has_its_place_in_the_report(small: StudyOptions, tmp_path: Path) -> None:

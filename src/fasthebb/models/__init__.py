@@ -5,6 +5,7 @@ from fasthebb.models.cnn10 import cnn10
 from fasthebb.models.network import Network
 from fasthebb.models.registry import MODELS, build_model, usual
 from fasthebb.models.relative_variance import RelativeVarianceBatchNorm1d, RelativeVarianceBatchNorm2d
+from fasthebb.models.triangle import Triangle, softhebb, triangle2
 from fasthebb.models.vae import VAE, Posterior
 from fasthebb.models.vgg import vgg
 
@@ -15,9 +16,12 @@ __all__ = [
     "Posterior",
     "RelativeVarianceBatchNorm1d",
     "RelativeVarianceBatchNorm2d",
+    "Triangle",
     "build_model",
     "cnn6",
     "cnn10",
+    "softhebb",
+    "triangle2",
     "usual",
     "vgg",
 ]

@@ -10,9 +10,16 @@ from fasthebb.models.cnn6 import cnn6
 from fasthebb.models.cnn10 import cnn10
 from fasthebb.models.elsewhere import from_elsewhere, is_known_elsewhere
 from fasthebb.models.network import Network, with_code, with_plain_norms
+from fasthebb.models.triangle import softhebb, triangle2
 from fasthebb.models.vgg import VGGS
 
-MODELS: dict[str, Callable[..., Network]] = {"cnn6": cnn6, "cnn10": cnn10, **VGGS}
+MODELS: dict[str, Callable[..., Network]] = {
+    "cnn6": cnn6,
+    "cnn10": cnn10,
+    **VGGS,
+    "softhebb": softhebb,
+    "triangle2": triangle2,
+}
 """Builders by name; each takes `classes`, `channels`, `image_size`, `hebbian`, `width`, `hidden` and `dropout`."""
 
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from fasthebb.rules.fixed_points import whitened_prototypes
 from fasthebb.rules.rule import Rule, Sums
 from fasthebb.rules.teacher import open_neurons, require_classes
 from fasthebb.synapses import Synapse
@@ -70,6 +71,10 @@ class CompetitiveRule(Rule):
     def shares(self, scores: Tensor) -> Tensor:
         """R, ``(g, N, o)``: by default the softmax over neurons."""
         return torch.softmax(scores, dim=-1)
+
+    def fixed_point(self, patches: Tensor, neurons: int, generator: torch.Generator) -> Tensor:
+        """What hard competition comes to among whitened patches, see `whitened_prototypes`."""
+        return whitened_prototypes(patches, neurons, generator)
 
     def response(self, synapse: Synapse, x: Tensor, s: Tensor) -> Tensor:
         """Each neuron's share R of each sample, ``(g, N, o)``."""

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from fasthebb.rules.fixed_points import principal_components
 from fasthebb.rules.rule import Rule, Sums
 from fasthebb.rules.teacher import open_neurons, require_classes
 from fasthebb.synapses import Synapse
@@ -74,6 +75,12 @@ class HPCA(Rule):
             raise ValueError(f"HPCA step_scale: found {self.step_scale!r}, expected one of {get_args(StepScale)}")
         if self.max_lr is not None and not (self.max_lr > 0 and isfinite(self.max_lr)):
             raise ValueError(f"HPCA max_lr: found {self.max_lr}, expected a positive number or None for no bound")
+
+    def fixed_point(self, patches: Tensor, neurons: int, generator: torch.Generator) -> Tensor:
+        """Principal components, see `principal_components`, if the activation is the identity."""
+        if self.activation != "identity":
+            return super().fixed_point(patches, neurons, generator)
+        return principal_components(patches, neurons)
 
     def response(self, synapse: Synapse, x: Tensor, s: Tensor) -> Tensor:
         """``Y = f(S)``, ``(g, N, o)``."""

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
+from torch import Generator, Tensor
 
 from fasthebb.synapses import Synapse
 
@@ -94,6 +94,17 @@ class Rule(ABC):
     def response(self, synapse: Synapse, x: Tensor, s: Tensor) -> Tensor:
         """What each neuron answers to each sample while learning, ``(g, N, o)``."""
         return s
+
+    def fixed_point(self, patches: Tensor, neurons: int, generator: Generator) -> Tensor:
+        """Weights ``(neurons, K)`` that learning would come to, from a sample of patches ``(M, K)`` at once.
+
+        Raises:
+            ValueError: the rule knows no way but steps, or the sample is too small.
+        """
+        raise ValueError(
+            f"{type(self).__name__} learns by steps alone: Sanger, HPCA(activation='identity') and competitive rules "
+            "can learn at once"
+        )
 
     def initial_weight(self, synapse: Synapse) -> Tensor | None:
         """Weights that the rule asks to start from, like ``synapse.weight``; ``None`` leaves the layer's own."""

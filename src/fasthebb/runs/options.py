@@ -46,7 +46,9 @@ class PretrainOptions(DataOptions):
     """Options of ``fasthebb pretrain``.
 
     Args:
-        method: "hebbian" learns by the rule; "vae" is a variational autoencoder around the same network, and
+        method: "hebbian" learns by the rule, step by step; "at-once" puts one layer after the other where the rule
+            would end, from a sample of what it sees (sanger, hpca with the identity, and competitive rules, which
+            whiten patches for it); "vae" is a variational autoencoder around the same network, and
             "vae-paper" the one that the FastHebb papers compare with.
         rule: "hpca", "swta", "hebb", "oja", "sanger", "wta", "polynomial_wta", "krotov_hopfield", "softhebb", "ica", or
             the ``module.Class`` of a rule of your own; its fields are ``--rule.FIELD``.
@@ -60,7 +62,8 @@ class PretrainOptions(DataOptions):
             rules 1, for a VAE 20.
         lr: learning rate; if left out 0.1, for competitive rules 0.01, for the two VAEs 0.01 and 0.001; 0 is the
             control in which only batch norm adapts.
-        model: "cnn6", "cnn10", "vgg11", "vgg13", "vgg16", "vgg19", or a network of torchvision or timm.
+        model: "cnn6", "cnn10", "vgg11", "vgg13", "vgg16", "vgg19", "softhebb", "triangle2", or a network of
+            torchvision or timm.
         width: factor on the numbers of channels of its convolutions.
         hidden: neurons of its dense layer, 0 for none; if left out, 4096, and none in a VGG.
         image_size: height and width in pixels that images are resized to; the network's own if left out.
@@ -68,13 +71,14 @@ class PretrainOptions(DataOptions):
         augment: change the images at random: "none", "shift" (mirror them, and shift by up to an eighth), "light" (also
             turn and resize), "hard" (also perspective, colour and a hidden part); all but "none" mirror, which digits
             and letters do not bear.
-        whiten: decorrelate pixels (ZCA), as competitive rules need it; if left out, done for these.
+        whiten: decorrelate pixels (ZCA), as competitive rules need it; if left out, done for these, unless they learn
+            at once.
         norms: the batch norms of cnn6, cnn10 and VGGs: "relative" keeps the variances of the channels relative to each
             other, from the third layer on, as in the papers; "plain" gives each the variance one, and is taken for
             competitive rules if left out: their few winners would leave nothing of the other neurons.
     """
 
-    method: Literal["hebbian", "vae", "vae-paper"] = "hebbian"
+    method: Literal["hebbian", "at-once", "vae", "vae-paper"] = "hebbian"
     rule: Rule = field(default_factory=lambda: HPCA(max_lr=0.1))
     layers: list[str] = field(default_factory=list)
     order: Order = "together"

@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from fasthebb.training import (
     best_weights,
     epochs_to_come_within,
     fit,
+    learn_at_once,
     logged,
     make_trainer,
     reestimate_batch_norm,
@@ -67,6 +68,13 @@ def pretrain(
         channels=options.channels,
     )
     taught = options.select == "taught"
+    at_once = options.method == "at-once"
+    if at_once and (
+        options.layers or options.order == "greedy" or options.lr is not None or options.epochs is not None
+    ):
+        raise RunError(
+            "--method at-once takes every layer in turn, without steps: leave out --layers, --order, --epochs and --lr"
+        )
     if taught and (options.method != "hebbian" or options.order == "greedy"):
         raise RunError("--select taught looks on while all layers learn by a rule: leave out --method and --order")
     if data is None:
@@ -87,15 +95,75 @@ def pretrain(
             print(data.summary())
     images = data.unlabelled
     hebbian = options.method == "hebbian"
+    local = hebbian or at_once
     whiten = hebbian and options.rule.competitive if options.whiten is None else options.whiten
     preprocessing = Preprocessing.fit(images.images, whiten=whiten)
     torch.manual_seed(options.seed)
-    described |= {"channels": images.images.shape[1], "hebbian": hebbian}
-    if hebbian and (options.norms == "plain" or (options.norms is None and options.rule.competitive)):
+    described |= {"channels": images.images.shape[1], "hebbian": local}
+    if local and (options.norms == "plain" or (options.norms is None and options.rule.competitive)):
         described["plain_norms"] = True
     model = build_model(**described, classes=max(1, len(data.classes)))
+    learned = (_at_once if at_once else _by_steps)(options, model, data, preprocessing, folder, progress=progress)
+    notes = {
+        "data": options.data,
+        "method": options.method,
+        **learned.notes,
+        "pretrain_seconds": f"{learned.seconds:.1f}",
+    }
+    tensors = {name: value for name, value in model.state_dict().items() if name.startswith("features.")}
+    SavedNetwork(described, preprocessing, tensors, notes=notes).save(folder.path / "encoder.safetensors")
+    _draw_exciting(model, images, preprocessing, folder)
+    return folder.finish(
+        {
+            "command": "pretrain",
+            "method": options.method,
+            "rule": settings(options)["rule"] if local else None,
+            "images": len(images),
+            "skipped": len(data.skipped),
+            "epochs": learned.epochs,
+            "select": options.select,
+            "labels_spent": learned.labels_spent,
+            "epochs_to_convergence": learned.epochs_to_convergence,
+            "pretrain_seconds": round(learned.seconds, 2),
+            "layers": learned.layers,
+        }
+    )
+
+
+@dataclass(frozen=True)
+class _Learned:
+    """What is known of a network once its features have learned.
+
+    Attributes:
+        seconds: that it took, batch norm's last estimate included.
+        notes: for the file of its weights.
+        epochs: passes over the images.
+        epochs_to_convergence: the first epoch that changed nothing more, where that is known.
+        labels_spent: how many labels chose the epoch.
+        layers: read-outs of the layers.
+    """
+
+    seconds: float
+    notes: dict[str, str]
+    epochs: int = 0
+    epochs_to_convergence: int | None = None
+    labels_spent: int = 0
+    layers: dict[str, float] = field(default_factory=dict)
+
+
+def _by_steps(
+    options: PretrainOptions,
+    model: Network,
+    data: ImageData,
+    preprocessing: Preprocessing,
+    folder: RunFolder,
+    *,
+    progress: bool,
+) -> _Learned:
+    """Epochs of steps, by a rule or as an autoencoder."""
+    images, validation = data.unlabelled, None
+    taught = options.select == "taught"
     module = learning(options, model, len(data.classes) if taught else None)
-    validation = None
     if taught:
         images = _with_labels(data)
         validation = Batches(data.validation, preprocessing, batch_size=256, shuffle=False)
@@ -108,14 +176,13 @@ def pretrain(
         keep_best="val_top1" if taught else None,
     )
     fit(trainer, module, _batches(options, images, preprocessing, augmented=True), validation, ckpt=folder.checkpoint)
-    notes = {"data": options.data, "method": options.method}
+    notes = {}
     spent = len(images) + len(data.validation) if taught else 0
     if taught:
         module.load_state_dict(best_weights(trainer))
         notes[LABELS_SPENT] = str(spent)
-    rule = settings(options)["rule"] if hebbian else None
     if isinstance(module, HebbianPretraining):
-        notes["rule"] = str(rule)
+        notes["rule"] = str(settings(options)["rule"])
         plasticity = module.plasticity
         if options.fold:
             plasticity.detach()
@@ -123,28 +190,36 @@ def pretrain(
             notes[NORMALISED] = json.dumps(normalised)
     start = time.perf_counter()
     reestimate_batch_norm(model.features, _batches(options, images, preprocessing, augmented=False))
-    seconds = trained_seconds(folder.path) + time.perf_counter() - start
-    notes["pretrain_seconds"] = f"{seconds:.1f}"
-    tensors = {name: value for name, value in model.state_dict().items() if name.startswith("features.")}
-    SavedNetwork(described, preprocessing, tensors, notes=notes).save(folder.path / "encoder.safetensors")
-    _draw_exciting(model, images, preprocessing, folder)
-    return folder.finish(
-        {
-            "command": "pretrain",
-            "method": options.method,
-            "rule": rule,
-            "images": len(images),
-            "skipped": len(data.skipped),
-            "epochs": module.total_epochs,
-            "select": options.select,
-            "labels_spent": spent,
-            "epochs_to_convergence": _epochs_to_convergence(folder, module),
-            "pretrain_seconds": round(seconds, 2),
-            "layers": {
-                name: float(value) for name, value in trainer.logged_metrics.items() if name.startswith("layer/")
-            },
-        }
+    return _Learned(
+        seconds=trained_seconds(folder.path) + time.perf_counter() - start,
+        notes=notes,
+        epochs=module.total_epochs,
+        epochs_to_convergence=_epochs_to_convergence(folder, module),
+        labels_spent=spent,
+        layers={name: float(value) for name, value in trainer.logged_metrics.items() if name.startswith("layer/")},
     )
+
+
+def _at_once(
+    options: PretrainOptions,
+    model: Network,
+    data: ImageData,
+    preprocessing: Preprocessing,
+    folder: RunFolder,
+    *,
+    progress: bool,
+) -> _Learned:
+    """Each layer from a sample of what it sees; too short to be gone on with after a stop."""
+    start = time.perf_counter()
+    device = make_trainer(epochs=1, out=None, progress=False).strategy.root_device
+    batches = _batches(options, data.unlabelled, preprocessing, augmented=False)
+    learned = learn_at_once(
+        model.to(device).features, options.rule, lambda: batches, len(data.unlabelled), seed=options.seed
+    )
+    for name in learned:
+        if progress:
+            print(f"{name} has learned, {time.perf_counter() - start:.0f} s", flush=True)
+    return _Learned(time.perf_counter() - start, {"rule": str(settings(options)["rule"])})
 
 
 def _with_labels(data: ImageData) -> ImageSet:

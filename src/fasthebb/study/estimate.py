@@ -18,7 +18,7 @@ from fasthebb.runs.supervised import FOLDS
 from fasthebb.study.grid import Cell, pretrain_options, pretrainings
 from fasthebb.study.network import network_of
 from fasthebb.study.options import StudyOptions
-from fasthebb.training import Classifier, ReadoutWarning, fit, make_trainer
+from fasthebb.training import Classifier, ReadoutWarning, fit, learn_at_once, make_trainer
 
 STEPS = 8
 
@@ -59,10 +59,19 @@ def estimate(cells: Sequence[Cell], options: StudyOptions, data: ImageData) -> T
 def _pretrain_seconds(options: PretrainOptions, data: ImageData) -> float:
     images = data.unlabelled
     preprocessing = Preprocessing.fit(images.images[:4096], whiten=bool(options.whiten))
+    if options.method == "at-once":  # from a sample whose size does not depend on how many images there are
+        return _seconds(lambda: _learn_at_once(options, data, preprocessing))
     module = learning(options, _network(options, data, hebbian=options.method == "hebbian"))
     step = _seconds_a_step(module, images, preprocessing, options.batch_size)
     steps = -(-len(images) // options.batch_size)
     return step * steps * (module.total_epochs + 1)  # batch norm is estimated in one more
+
+
+def _learn_at_once(options: PretrainOptions, data: ImageData, preprocessing: Preprocessing) -> None:
+    features = _network(options, data, hebbian=True).features
+    batches = Batches(data.unlabelled, preprocessing, batch_size=options.batch_size, shuffle=True)
+    for _ in learn_at_once(features, options.rule, lambda: batches, len(data.unlabelled)):
+        pass
 
 
 def _finetune_seconds(options: StudyOptions, data: ImageData) -> tuple[float, float]:

@@ -143,13 +143,13 @@ def pretrain_options(one: Pretraining, options: StudyOptions) -> PretrainOptions
     return PretrainOptions(
         **given,
         **_common(options),
-        method=method.kind if vae else "hebbian",  # type: ignore[arg-type]
+        method=method.kind if vae else "at-once" if method.at_once else "hebbian",  # type: ignore[arg-type]
         layers=list(method.layers),
         fold=options.preset is None,
-        select="last" if options.preset is None or vae or method.kind == "random" else "taught",
+        select="last" if options.preset is None or vae or method.at_once or method.kind == "random" else "taught",
         # Weights at rest leave nothing to later passes: batch norm is estimated anew at the end.
-        epochs=1 if method.kind == "random" else options.pretrain_epochs,
-        lr=0.0 if method.kind == "random" else None if vae else options.pretrain_lr,
+        epochs=1 if method.kind == "random" else None if method.at_once else options.pretrain_epochs,
+        lr=0.0 if method.kind == "random" else None if vae or method.at_once else options.pretrain_lr,
         whiten=method.whiten,
         norms=None if options.preset is None else "relative",
         seed=one.seed,

@@ -11,7 +11,9 @@ Kind = Literal["none", "none-tuned", "random", "weights", "vae", "vae-paper", "r
 PLAIN: tuple[Kind, ...] = ("none", "none-tuned", "random", "weights", "vae", "vae-paper")
 CONTROLS = ("none", "random", "none+whiten", "random+whiten", "none-tuned", "weights")
 """What any gain is to be compared with."""
-_NAME = re.compile(r"(?P<base>[\w.-]+)(@(?P<layers>[\w.*/-]+))?(?P<hybrid>\+hybrid)?(?P<whiten>\+whiten)?")
+_NAME = re.compile(
+    r"(?P<base>[\w.-]+)(@(?P<layers>[\w.*/-]+))?(?P<hybrid>\+hybrid)?(?P<once>\+at-once)?(?P<whiten>\+whiten)?"
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Method:
         beside: rule by which hidden layers learn while the network is trained with labels.
         layers: those that learn by the rule, the others by backprop alone; empty for all.
         whiten: whether pixels are decorrelated.
+        at_once: whether layers learn at once, one after the other, and not by steps.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Method:
     beside: Rule | None = None
     layers: tuple[str, ...] = ()
     whiten: bool = False
+    at_once: bool = False
 
     @property
     def pretrains(self) -> bool:
@@ -50,7 +54,7 @@ def method_named(name: str, *, paper: bool = False) -> Method:
         name: "none", "none-tuned", "random", "weights", "vae", "vae-paper", a rule's short name or the
             ``module.Class`` of one's own, "global_guided" or a class that uses the gradient; ``@conv1/conv2`` behind a
             rule lets these layers alone learn by it, ``+hybrid`` lets it go on beside backprop when there are labels,
-            ``+whiten`` decorrelates pixels.
+            ``+at-once`` puts one layer after the other where the rule would end, ``+whiten`` decorrelates pixels.
         paper: take the rules as the papers do, without a bound on the step.
 
     Raises:
@@ -67,12 +71,14 @@ def method_named(name: str, *, paper: bool = False) -> Method:
     if found is None:
         raise ValueError(
             f"found the method {name!r}, expected one of {', '.join(PLAIN)}, a rule ({', '.join(NAMES)}) or the "
-            "module.Class of one, perhaps with @LAYER/LAYER, +hybrid or +whiten behind it"
+            "module.Class of one, perhaps with @LAYER/LAYER, +hybrid, +at-once or +whiten behind it"
         )
     base, whiten = found["base"], found["whiten"] is not None
     if base in PLAIN:
-        if found["layers"] or found["hybrid"]:
-            raise ValueError(f"found layers or hybrid in the method {name!r}, expected them behind a rule only")
+        if found["layers"] or found["hybrid"] or found["once"]:
+            raise ValueError(
+                f"found layers, hybrid or at-once in the method {name!r}, expected them behind a rule only"
+            )
         # Of whitened images the control is that of competitive rules, whose networks have norms of their own.
         rule = _rule("swta" if whiten else "hpca", paper) if base == "random" else None
         return Method(name, base, rule, whiten=whiten)  # type: ignore[arg-type]
@@ -83,12 +89,17 @@ def method_named(name: str, *, paper: bool = False) -> Method:
     except ValueError as error:
         raise ValueError(f"method {name!r}: {error}; other methods: {', '.join(PLAIN)}") from error
     if rule.uses_gradient:
-        if found["layers"] or found["hybrid"]:
-            raise ValueError(f"found the method {name!r}, expected no layers or hybrid: the rule uses the gradient")
+        if found["layers"] or found["hybrid"] or found["once"]:
+            raise ValueError(
+                f"found the method {name!r}, expected no layers, hybrid or at-once: the rule uses the gradient"
+            )
         return Method(name, "guided", beside=rule, whiten=whiten)
     layers = tuple(found["layers"].split("/")) if found["layers"] else ()
+    at_once = found["once"] is not None
+    if at_once and layers:
+        raise ValueError(f"found layers in the method {name!r}, and at once all of them learn: leave one out")
     beside = Hybrid(rule) if found["hybrid"] else None
-    return Method(name, "rule", rule, beside, layers, whiten or rule.competitive)
+    return Method(name, "rule", rule, beside, layers, whiten or (rule.competitive and not at_once), at_once)
 
 
 def _rule(name: str, paper: bool) -> Rule:

@@ -45,7 +45,7 @@ def search(
         ``params``, options of the study by name; ``top1`` of the best trial, and the number of ``trials``.
     """
     cell = replace(cell, seed=SEED, draw=0)
-    names = [*(["pretrain_lr"] if cell.method.kind == "rule" else []), "lr", "weight_decay"]
+    names = [*(["pretrain_lr"] if cell.method.kind == "rule" and not cell.method.at_once else []), "lr", "weight_decay"]
     trials = _known(folder)
     while len(trials) < options.search:
         params = _proposal(names, trials) if trials else _usual(names, options, cell)

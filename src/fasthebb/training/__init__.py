@@ -1,5 +1,6 @@
 """Training: Hebbian pre-training without labels, classifiers with them, and what a run leaves on disk."""
 
+from fasthebb.training.at_once import learn_at_once
 from fasthebb.training.batch_norm import reestimate_batch_norm
 from fasthebb.training.checkpoints import last_checkpoint
 from fasthebb.training.class_weights import balanced_class_weights
@@ -32,6 +33,7 @@ __all__ = [
     "fit",
     "folds",
     "last_checkpoint",
+    "learn_at_once",
     "load_into",
     "load_weights",
     "logged",

@@ -214,7 +214,7 @@ def test_more_labels_than_there_are_are_refused_before_anything_is_done(small: S
         ({"methods": ["weights"]}, "needs the weights: give --weights FILE"),
         ({"methods": ["none+hybrid"]}, "expected them behind a rule only"),
         ({"methods": ["hybrid"]}, r"hpca\+hybrid"),
-        ({"methods": ["random+at-once"]}, "expected them behind a rule only"),
+        ({"methods": ["none+at-once"]}, "expected them behind a rule only"),
         ({"methods": ["wta@conv1+at-once"]}, "at once all of them learn"),
         ({"methods": ["global_guided+at-once"]}, "uses the gradient"),
         ({"methods": ["global_guided@conv1"]}, "uses the gradient"),
@@ -315,12 +315,17 @@ def test_a_rule_may_learn_at_once() -> None:
 
 def test_what_learns_at_once_is_a_method_like_the_others(small: StudyOptions, tmp_path: Path) -> None:
     options = replace(
-        small, methods=["none", "random", "wta+at-once"], labels=["0.5"], seeds=1, model="triangle2", hidden=None
+        small,
+        methods=["none", "random+at-once", "wta+at-once"],
+        labels=["0.5"],
+        seeds=1,
+        model="triangle2",
+        hidden=None,
     )
     options = replace(options, readouts=["ridge"], width=0.02)
     assert study(replace(options, dry_run=True), tmp_path / "out", progress=False) == []
     rows = study(options, tmp_path / "out", progress=False)
-    assert [row["method"] for row in rows] == ["none", "random", "wta+at-once"]
+    assert [row["method"] for row in rows] == ["none", "random+at-once", "wta+at-once"]
     assert rows[2]["pretrain_epochs"] == 0 < rows[2]["pretrain_seconds"]
 
 

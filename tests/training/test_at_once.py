@@ -12,7 +12,9 @@ from fasthebb.rules.fixed_points import principal_components, whitened_prototype
 from fasthebb.training import at_once, learn_at_once
 
 
-def learned(features: nn.Sequential, rule: fasthebb.Rule, images: Tensor, batch: int = 16, seed: int = 0) -> list[str]:
+def learned(
+    features: nn.Sequential, rule: fasthebb.Rule | None, images: Tensor, batch: int = 16, seed: int = 0
+) -> list[str]:
     def epoch() -> Iterator[tuple[Tensor]]:
         return ((part,) for part in torch.split(images, batch))
 
@@ -137,3 +139,12 @@ def test_a_seed_fixes_what_is_learned(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_layer_that_cannot_learn_at_once_says_so() -> None:
     with pytest.raises(ValueError, match="transposed convolutions learn by steps alone"):
         learned(nn.Sequential(nn.ConvTranspose2d(3, 2, 2)), WTA(), correlated(20, 3, 4, 4))
+
+
+def test_without_a_rule_the_norms_alone_are_estimated() -> None:
+    images = 5 + correlated(64, 3)
+    features = nn.Sequential(nn.BatchNorm1d(3, affine=False), nn.Linear(3, 4))
+    weight = features[1].weight.clone()
+    assert learned(features, None, images) == []
+    assert torch.equal(features[1].weight, weight)
+    torch.testing.assert_close(features[0].running_mean, images.mean(0), rtol=1e-4, atol=1e-4)

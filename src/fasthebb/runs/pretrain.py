@@ -69,11 +69,10 @@ def pretrain(
     )
     taught = options.select == "taught"
     at_once = options.method == "at-once"
-    if at_once and (
-        options.layers or options.order == "greedy" or options.lr is not None or options.epochs is not None
-    ):
+    if at_once and (options.layers or options.order == "greedy" or options.lr or options.epochs is not None):
         raise RunError(
-            "--method at-once takes every layer in turn, without steps: leave out --layers, --order, --epochs and --lr"
+            "--method at-once takes every layer in turn, without steps: leave out --layers, --order, --epochs and --lr "
+            "(--lr 0 leaves the weights at rest, as a control)"
         )
     if taught and (options.method != "hebbian" or options.order == "greedy"):
         raise RunError("--select taught looks on while all layers learn by a rule: leave out --method and --order")
@@ -214,7 +213,11 @@ def _at_once(
     device = make_trainer(epochs=1, out=None, progress=False).strategy.root_device
     batches = _batches(options, data.unlabelled, preprocessing, augmented=False)
     learned = learn_at_once(
-        model.to(device).features, options.rule, lambda: batches, len(data.unlabelled), seed=options.seed
+        model.to(device).features,
+        None if options.lr == 0 else options.rule,
+        lambda: batches,
+        len(data.unlabelled),
+        seed=options.seed,
     )
     for name in learned:
         if progress:

@@ -70,7 +70,8 @@ def _pretrain_seconds(options: PretrainOptions, data: ImageData) -> float:
 def _learn_at_once(options: PretrainOptions, data: ImageData, preprocessing: Preprocessing) -> None:
     features = _network(options, data, hebbian=True).features
     batches = Batches(data.unlabelled, preprocessing, batch_size=options.batch_size, shuffle=True)
-    for _ in learn_at_once(features, options.rule, lambda: batches, len(data.unlabelled)):
+    rule = None if options.lr == 0 else options.rule
+    for _ in learn_at_once(features, rule, lambda: batches, len(data.unlabelled)):
         pass
 
 

@@ -148,7 +148,7 @@ def pretrain_options(one: Pretraining, options: StudyOptions) -> PretrainOptions
         fold=options.preset is None,
         select="last" if options.preset is None or vae or method.at_once or method.kind == "random" else "taught",
         # Weights at rest leave nothing to later passes: batch norm is estimated anew at the end.
-        epochs=1 if method.kind == "random" else None if method.at_once else options.pretrain_epochs,
+        epochs=None if method.at_once else 1 if method.kind == "random" else options.pretrain_epochs,
         lr=0.0 if method.kind == "random" else None if vae or method.at_once else options.pretrain_lr,
         whiten=method.whiten,
         norms=None if options.preset is None else "relative",

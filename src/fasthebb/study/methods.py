@@ -9,7 +9,7 @@ from fasthebb.rules.names import NAMES, rule_class
 
 Kind = Literal["none", "none-tuned", "random", "weights", "vae", "vae-paper", "rule", "guided"]
 PLAIN: tuple[Kind, ...] = ("none", "none-tuned", "random", "weights", "vae", "vae-paper")
-CONTROLS = ("none", "random", "none+whiten", "random+whiten", "none-tuned", "weights")
+CONTROLS = ("none", "random", "random+at-once", "none+whiten", "random+whiten", "none-tuned", "weights")
 """What any gain is to be compared with."""
 _NAME = re.compile(
     r"(?P<base>[\w.-]+)(@(?P<layers>[\w.*/-]+))?(?P<hybrid>\+hybrid)?(?P<once>\+at-once)?(?P<whiten>\+whiten)?"
@@ -54,7 +54,8 @@ def method_named(name: str, *, paper: bool = False) -> Method:
         name: "none", "none-tuned", "random", "weights", "vae", "vae-paper", a rule's short name or the
             ``module.Class`` of one's own, "global_guided" or a class that uses the gradient; ``@conv1/conv2`` behind a
             rule lets these layers alone learn by it, ``+hybrid`` lets it go on beside backprop when there are labels,
-            ``+at-once`` puts one layer after the other where the rule would end, ``+whiten`` decorrelates pixels.
+            ``+at-once`` puts one layer after the other where the rule would end (of "random": leaves all at rest, and
+            estimates batch norms from the same sample), ``+whiten`` decorrelates pixels.
         paper: take the rules as the papers do, without a bound on the step.
 
     Raises:
@@ -75,13 +76,13 @@ def method_named(name: str, *, paper: bool = False) -> Method:
         )
     base, whiten = found["base"], found["whiten"] is not None
     if base in PLAIN:
-        if found["layers"] or found["hybrid"] or found["once"]:
+        if found["layers"] or found["hybrid"] or (found["once"] and base != "random"):
             raise ValueError(
                 f"found layers, hybrid or at-once in the method {name!r}, expected them behind a rule only"
             )
         # Of whitened images the control is that of competitive rules, whose networks have norms of their own.
         rule = _rule("swta" if whiten else "hpca", paper) if base == "random" else None
-        return Method(name, base, rule, whiten=whiten)  # type: ignore[arg-type]
+        return Method(name, base, rule, whiten=whiten, at_once=found["once"] is not None)  # type: ignore[arg-type]
     if base.lower() == "hybrid":
         raise ValueError("found the method 'hybrid', expected the rule that is to go on beside backprop: hpca+hybrid")
     try:

@@ -21,7 +21,7 @@ PATCHES_AN_IMAGE = 16
 
 def learn_at_once(
     features: nn.Sequential,
-    rule: Rule,
+    rule: Rule | None,
     epoch: Callable[[], Iterable[Sequence[Any]]],
     images: int,
     *,
@@ -35,7 +35,8 @@ def learn_at_once(
 
     Args:
         features: the layers; changed in place (and put in channels_last layout).
-        rule: `Sanger`, a competitive one, or another that has a `Rule.fixed_point`.
+        rule: `Sanger`, a competitive one, or another that has a `Rule.fixed_point`; with ``None`` the weights stay as
+            they are and only the batch norms are estimated, as a control.
         epoch: called for each pass, gives batches that begin with images `(N, C, H, W)`; as many as needed are taken.
         images: how many images a pass has.
         seed: of the draws.
@@ -59,9 +60,7 @@ def learn_at_once(
     generator = torch.Generator().manual_seed(seed)
     each = max(PATCHES_AN_IMAGE, ceil(PATCHES / images))
     enough = ceil(PATCHES / each)  # images
-    plasticity = attach(features, rule)  # refuses what cannot learn
-    layers = plasticity.layers
-    plasticity.detach()
+    layers = {} if rule is None else _learning(features, rule)
     children = [name for name, _ in features.named_children()]
     settled = 0
     with torch.no_grad(), evaluating(features):
@@ -74,9 +73,18 @@ def learn_at_once(
                 seen.look(features[: position + 1], batch)
                 if seen.count >= PATCHES:
                     break
+            assert rule is not None
             _learn(layer, rule, seen.patches(), generator)
             yield name
         _settle(features, settled, len(features), _first(epoch(), enough))
+
+
+def _learning(features: nn.Sequential, rule: Rule) -> dict[str, nn.Module]:
+    """The layers that learn, by name, in the order in which the features hold them; an error if there is none."""
+    plasticity = attach(features, rule)
+    layers = dict(plasticity.layers)
+    plasticity.detach()
+    return layers
 
 
 def _first(batches: Iterable[Sequence[Any]], images: int) -> Iterator[Sequence[Any]]:

@@ -26,6 +26,8 @@ from fasthebb.runs import (
     pretrain,
 )
 from fasthebb.runs.options import Select
+from fasthebb.runs.supervised import Supervised
+from fasthebb.training import SelfTraining
 
 from .conftest import SMALL, write_images
 
@@ -427,3 +429,54 @@ def test_layers_may_learn_at_once(by_class: Path, tmp_path: Path, capsys: pytest
             pretrain(replace(options, **wrong), tmp_path / "other")
     with pytest.raises(ValueError, match="HPCA learns by steps alone"):
         pretrain(replace(options, rule=HPCA()), tmp_path / "hpca")
+
+
+def test_a_student_learns_from_a_ridge_regression_and_goes_on_where_it_stopped(
+    encoder: Path, by_class: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = FinetuneOptions(
+        data=str(by_class), init=str(encoder), ridge=True, student="cnn8", labels="2/class", epochs=6, batch_size=8
+    )
+    result = finetune(options, tmp_path / "whole")
+    assert (result["epochs"], result["labels"]) == (6, 6)
+    saved = SavedNetwork.load(tmp_path / "whole", "classifier.safetensors")
+    assert saved.model["name"] == "cnn8"
+    assert saved.classes == ["ant", "bee", "cat"]
+    scored = evaluate(EvaluateOptions(str(tmp_path / "whole"), data=str(by_class)), tmp_path / "scores")
+    assert scored["top1"] == result["top1"]
+
+    asked = []
+    original = Supervised._fit_ridge
+
+    def counting(self: Supervised, *args: Any) -> Any:
+        asked.append(args)
+        return original(self, *args)
+
+    monkeypatch.setattr(Supervised, "_fit_ridge", counting)
+
+    start_epoch = SelfTraining.on_train_epoch_start
+
+    def interrupting(self: SelfTraining) -> None:
+        if self.current_epoch == 3:
+            raise KeyboardInterrupt
+        start_epoch(self)
+
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        context.setattr(SelfTraining, "on_train_epoch_start", interrupting)
+        finetune(options, tmp_path / "parts")
+    assert finetune(options, tmp_path / "parts")["top1"] == result["top1"]
+    assert len(asked) == 1  # the teacher's answers are kept
+    one, other = (load_file(tmp_path / name / "classifier.safetensors") for name in ("whole", "parts"))
+    assert set(one) == set(other)
+    assert not {name: (one[name] - other[name]).abs().max() for name in one if not torch.equal(one[name], other[name])}
+
+
+def test_a_student_needs_its_teacher(encoder: Path, by_class: Path, tmp_path: Path) -> None:
+    for more in ({"ridge": False}, {"ridge": True, "cv": 3}):
+        with pytest.raises(RunError, match="--student learns from a ridge regression, once: give --ridge"):
+            finetune(
+                FinetuneOptions(data=str(by_class), init=str(encoder), student="cnn8", **more),  # type: ignore[arg-type]
+                tmp_path / "out",
+            )
+    with pytest.raises(ValueError, match="there is no model 'cnn88': did you mean 'cnn8'"):
+        finetune(FinetuneOptions(data=str(by_class), init=str(encoder), ridge=True, student="cnn88"), tmp_path / "out")

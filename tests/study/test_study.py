@@ -330,11 +330,11 @@ def test_what_learns_at_once_is_a_method_like_the_others(small: StudyOptions, tm
 
 
 def test_every_readout_has_its_place_in_the_report(small: StudyOptions, tmp_path: Path) -> None:
-    options = replace(small, readouts=["finetune", "probe", "taught", "ridge"], labels=["0.5"], seeds=1)
+    options = replace(small, readouts=["finetune", "probe", "taught", "ridge", "student"], labels=["0.5"], seeds=1)
     rows = study(options, tmp_path / "out", progress=False)
-    assert len(rows) == 8
+    assert len(rows) == 10
     page = (tmp_path / "out" / "report.html").read_text()
-    assert all(name in page for name in ("probe on frozen", "taught by a rule", "ridge regression"))
+    assert all(name in page for name in ("probe on frozen", "taught by a rule", "ridge regression", "student of"))
 
 
 def test_a_rule_and_its_control_have_the_same_network(small: StudyOptions, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Networks: a `features` part that learns without labels and a `classifier` part that needs them."""
 
 from fasthebb.models.cnn6 import cnn6
+from fasthebb.models.cnn8 import cnn8
 from fasthebb.models.cnn10 import cnn10
 from fasthebb.models.network import Network
 from fasthebb.models.registry import MODELS, build_model, usual
@@ -19,6 +20,7 @@ __all__ = [
     "Triangle",
     "build_model",
     "cnn6",
+    "cnn8",
     "cnn10",
     "softhebb",
     "triangle2",

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from fasthebb.models.cnn6 import cnn6
+from fasthebb.models.cnn8 import cnn8
 from fasthebb.models.cnn10 import cnn10
 from fasthebb.models.elsewhere import from_elsewhere, is_known_elsewhere
 from fasthebb.models.network import Network, with_code, with_plain_norms
@@ -15,6 +16,7 @@ from fasthebb.models.vgg import VGGS
 
 MODELS: dict[str, Callable[..., Network]] = {
     "cnn6": cnn6,
+    "cnn8": cnn8,
     "cnn10": cnn10,
     **VGGS,
     "softhebb": softhebb,
@@ -57,7 +59,7 @@ def build_model(name: str, *, code: int = 0, plain_norms: bool = False, **kwargs
     >>> build_model("cnn-6")
     Traceback (most recent call last):
     ...
-    ValueError: there is no model 'cnn-6': did you mean 'cnn6'? (models: cnn6, cnn10, vgg11, ..., and those of ...)
+    ValueError: there is no model 'cnn-6': did you mean 'cnn6'? (models: cnn6, cnn8, cnn10, ..., and those of ...)
     """
     network = builder(name)(**kwargs)
     network = with_plain_norms(network) if plain_norms else network

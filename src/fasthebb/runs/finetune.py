@@ -9,7 +9,7 @@ from fasthebb.data import ImageData, draw_labels, load_images
 from fasthebb.runs.folder import RunError, RunFolder
 from fasthebb.runs.options import FinetuneOptions
 from fasthebb.runs.saved import SavedNetwork, network_options
-from fasthebb.runs.supervised import Supervised, untrained
+from fasthebb.runs.supervised import TEACHER, Supervised, untrained
 from fasthebb.training import epochs_to_come_within, logged, trained_seconds
 
 CHOOSING, ESTIMATING = "choosing", "folds"
@@ -50,6 +50,10 @@ def finetune(
         options.probe or options.taught or options.select != "last" or options.class_weights != "none"
     ):
         raise RunError("--ridge fits the classifier at once: leave out --probe, --taught, --select, --class-weights")
+    if options.student and (not options.ridge or options.cv):
+        raise RunError("--student learns from a ridge regression, once: give --ridge, and leave out --cv")
+    if options.student:  # refuses a network that there is not, before the long reading of images
+        network_options(options.student, width=None, hidden=None, image_size=None, channels=None)
     if options.code and (options.taught or options.ridge):
         raise RunError("--taught and --ridge make a single layer, the last: leave out --code")
     if options.rule is not None and (options.probe or options.taught or options.ridge):
@@ -106,10 +110,10 @@ def finetune(
         chosen = training.cross_validate(folder.path / CHOOSING)
         epochs, choosing = chosen.epochs, chosen.seconds
     estimated = training.cross_validate(folder.path / ESTIMATING, options.cv) if options.cv else None
-    model = training.run(data.train, epochs, folder)
+    model = training.self_train(folder) if options.student else training.run(data.train, epochs, folder)
     validation = training.score(model, data.validation) if len(data.validation) else None
     scores = training.score(model, data.test) if estimated is None else estimated.scores
-    training.network.with_weights(model.state_dict(), data.classes).save(folder.path / "classifier.safetensors")
+    training.final.with_weights(model.state_dict(), data.classes).save(folder.path / "classifier.safetensors")
     result = folder.finish(
         {
             "command": "finetune",
@@ -122,13 +126,15 @@ def finetune(
             ),
             "seeds": {"weights": options.seed, "order": options.seed, "draw": draw_seed},
             "select": options.select,
-            "epochs": 0 if options.ridge else epochs,
+            "epochs": 0 if options.ridge and not options.student else epochs,
             "epochs_to_convergence": _epochs_to_convergence(folder) if options.select == "validation" else None,
             **scores,
             "scored_by": "test images" if estimated is None else f"{options.cv}-fold cross-validation",
             "test_images": len(data.test) if estimated is None else 0,
             "validation": validation,
-            "finetune_seconds": round(choosing + trained_seconds(folder.path), 2),
+            "finetune_seconds": round(
+                choosing + trained_seconds(folder.path) + trained_seconds(folder.path / TEACHER), 2
+            ),
         }
     )
 

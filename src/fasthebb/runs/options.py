@@ -62,7 +62,7 @@ class PretrainOptions(DataOptions):
             rules 1, for a VAE 20.
         lr: learning rate; if left out 0.1, for competitive rules 0.01, for the two VAEs 0.01 and 0.001; 0 is the
             control in which only batch norm adapts.
-        model: "cnn6", "cnn10", "vgg11", "vgg13", "vgg16", "vgg19", "softhebb", "triangle2", or a network of
+        model: "cnn6", "cnn8", "cnn10", "vgg11", "vgg13", "vgg16", "vgg19", "softhebb", "triangle2", or a network of
             torchvision or timm.
         width: factor on the numbers of channels of its convolutions.
         hidden: neurons of its dense layer, 0 for none; if left out, 4096, and none in a VGG.
@@ -109,6 +109,10 @@ class FinetuneOptions(DataOptions):
         ridge: fit the classifier alone in closed form, by ridge regression whose penalty is chosen by cross-validation
             on the labelled images; takes seconds, and no epochs or learning rate. With any augmentation the images'
             mirror images are fitted too.
+        student: network that then learns, by backprop from random weights, from what the ridge regression takes the
+            unlabelled images for, and later from itself (self-training); it is what is kept and scored. Its epochs are
+            passes over all images, its augmentation is "hard" where none is asked for and the images have colours, its
+            learning rate 0.3 x batch size / 250, and momentum and weight decay are its own, 0.85 and 0.0005.
         rule: rule by which the hidden layers learn, beside or instead of plain backprop: "global_guided", "hybrid" (its
             own rule is ``--rule.rule hpca``) or a ``module.Class``, with fields ``--rule.FIELD``.
         code: neurons of a dense layer between features and classes, whose signs are a short code for retrieval; 0 for
@@ -141,6 +145,7 @@ class FinetuneOptions(DataOptions):
     probe: bool = False
     taught: bool = False
     ridge: bool = False
+    student: str | None = None
     rule: Rule | None = None
     code: int = 0
     cv: int = 0

@@ -17,24 +17,33 @@ from fasthebb.evaluation import classification_scores, layer_features, predict_l
 from fasthebb.models import Network
 from fasthebb.runs.folder import RunFolder
 from fasthebb.runs.options import FinetuneOptions
-from fasthebb.runs.saved import SavedNetwork
+from fasthebb.runs.saved import SavedNetwork, network_options
 from fasthebb.training import (
+    USUAL_BATCH,
+    USUAL_LR,
     Classifier,
+    SelfTraining,
     TaughtClassifier,
     balanced_class_weights,
     best_weights,
     fit,
     folds,
     last_checkpoint,
+    load_weights,
     logged,
     make_trainer,
     ridge,
+    save_weights,
     trained_seconds,
 )
 from fasthebb.training.metrics_file import MetricsFile
 
 FOLDS = 5
 LR, TAUGHT_LR = 3e-3, 0.1
+TEACHER = "teacher"
+"""Folder of what a student learns from."""
+LABELLED_SHARE = 0.1
+"""Part of a student's epoch that labelled images have at least."""
 MOST_FEATURES = 2**29
 """Numbers that are kept, of features that are at rest: 2 GiB."""
 
@@ -151,6 +160,55 @@ class Supervised:
         MetricsFile(out).log_metrics({"epoch": 0, "seconds": seconds, "penalty": fitted.penalty, "scale": fitted.scale})
         return model
 
+    @property
+    def final(self) -> SavedNetwork:
+        """What is kept in the end: the network, or its student."""
+        if self.options.student is None:
+            return self.network
+        known = self.network.model
+        described = network_options(
+            self.options.student, width=None, hidden=None, image_size=known["image_size"], channels=known["channels"]
+        )
+        return SavedNetwork({**described, "hebbian": False}, self.network.preprocessing, {})
+
+    def self_train(self, folder: RunFolder) -> Network:
+        """Let the student learn from a ridge regression on the network's features; goes on at its checkpoint."""
+        options, data = self.options, self.data
+        teacher = self._teacher(folder.path / TEACHER)
+        torch.manual_seed(options.seed)
+        model = self.final.build(len(data.classes), dropout=0.0)
+        lr = USUAL_LR * options.batch_size / USUAL_BATCH if options.lr is None else options.lr
+        module = SelfTraining(model, teacher=teacher, labels=data.train.labels, lr=lr, seed=options.seed)
+        batches = Batches(
+            _numbered(data.unlabelled, data.train),
+            self.network.preprocessing,
+            batch_size=options.batch_size,
+            shuffle=True,
+            seed=options.seed,
+            augment="hard" if options.augment is None and self._augment() != "none" else self._augment(),
+        )
+        trainer = make_trainer(
+            epochs=options.epochs,
+            out=folder.path,
+            precision=options.precision,
+            progress=self.progress,
+            deterministic=options.deterministic,
+        )
+        fit(trainer, module, batches, None, ckpt=folder.checkpoint)
+        model.to(trainer.strategy.root_device)  # where Lightning takes it away from
+        return model
+
+    def _teacher(self, where: Path) -> Tensor:
+        """What the ridge regression takes the unlabelled images for, ``(N, classes)``; asked once and kept."""
+        kept = where / "predictions.safetensors"
+        if not kept.is_file():
+            start = time.perf_counter()
+            model = self._fit_ridge(self.data.train, where)
+            logits, _ = predict_logits(model, self._ordered(self.data.unlabelled))
+            save_weights(kept, {"logits": logits}, {})
+            MetricsFile(where).log_metrics({"epoch": 0, "seconds": time.perf_counter() - start})
+        return torch.softmax(load_weights(kept)[0]["logits"], dim=1)
+
     def score(self, model: Network, images: ImageSet) -> dict[str, float]:
         """Scores on one set of images, in per cent."""
         return self._scores(*predict_logits(model, self._ordered(images)))
@@ -229,6 +287,20 @@ class Supervised:
 
     def _ordered(self, images: ImageSet) -> Batches:
         return Batches(images, self.network.preprocessing, batch_size=256, shuffle=False)
+
+
+def _numbered(unlabelled: ImageSet, labelled: ImageSet) -> ImageSet:
+    """All images, each with its row among a student's targets for a label.
+
+    Unlabelled image i is row i, labelled image j row N + j, as often as it takes to be a tenth of all.
+    """
+    often = max(1, round(LABELLED_SHARE / (1 - LABELLED_SHARE) * len(unlabelled) / len(labelled)))
+    rows = torch.arange(len(unlabelled) + len(labelled))
+    return ImageSet(
+        images=torch.cat([unlabelled.images, *[labelled.images] * often]),
+        labels=torch.cat([rows[: len(unlabelled)], *[rows[len(unlabelled) :]] * often]),
+        names=[*unlabelled.names, *labelled.names * often],
+    )
 
 
 def untrained(described: Mapping[str, Any], data: ImageData, whiten: bool) -> SavedNetwork:

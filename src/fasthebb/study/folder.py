@@ -14,7 +14,7 @@ from filelock import BaseFileLock, FileLock
 from fasthebb.runs import RunError
 from fasthebb.runs.folder import left_out
 from fasthebb.study.grid import Cell, Run
-from fasthebb.study.options import StudyOptions, cell_settings
+from fasthebb.study.options import StudyOptions, cell_settings, follows_paper
 from fasthebb.training.weights import write_atomically
 
 FORMAT = 1
@@ -60,7 +60,7 @@ class StudyFolder:
             )
         found = {**left_out(options), **found}  # an option that a later version has brought
         asked = cell_settings(options)
-        if (found.get("preset") is None) != (options.preset is None):
+        if str(found.get("preset") or "").startswith("paper") != follows_paper(options):
             asked = {"preset": options.preset, **asked}
         differing = [
             f"--{name.replace('_', '-')} is {found.get(name)!r}, asked for {value!r}"

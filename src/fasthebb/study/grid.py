@@ -11,7 +11,7 @@ from torch import Tensor
 from fasthebb.data.subsets import labels_asked
 from fasthebb.runs import FinetuneOptions, PretrainOptions
 from fasthebb.study.methods import Method, method_named
-from fasthebb.study.options import Readout, StudyOptions
+from fasthebb.study.options import Readout, StudyOptions, follows_paper
 
 VAES = ("vae", "vae-paper")
 FEW = 0.1
@@ -95,8 +95,8 @@ def make_grid(options: StudyOptions, train_labels: Tensor) -> list[Cell]:
     Raises:
         ValueError: an unknown method, or an amount of labels that there is not.
     """
-    assert options.methods and options.labels and options.seeds and options.draws
-    methods = [method_named(name, paper=options.preset is not None) for name in options.methods]
+    assert options.methods and options.labels and options.seeds and options.draws and options.readouts
+    methods = [method_named(name, paper=follows_paper(options)) for name in options.methods]
     if any(method.kind == "weights" for method in methods) and options.weights is None:
         raise ValueError("the method 'weights' needs the weights: give --weights FILE")
     tuned = [method for method in methods if method.kind == "none-tuned"]
@@ -145,13 +145,13 @@ def pretrain_options(one: Pretraining, options: StudyOptions) -> PretrainOptions
         **_common(options),
         method=method.kind if vae else "at-once" if method.at_once else "hebbian",  # type: ignore[arg-type]
         layers=list(method.layers),
-        fold=options.preset is None,
-        select="last" if options.preset is None or vae or method.at_once or method.kind == "random" else "taught",
+        fold=not follows_paper(options),
+        select="last" if not follows_paper(options) or vae or method.at_once or method.kind == "random" else "taught",
         # Weights at rest leave nothing to later passes: batch norm is estimated anew at the end.
         epochs=None if method.at_once else 1 if method.kind == "random" else options.pretrain_epochs,
         lr=0.0 if method.kind == "random" else None if vae or method.at_once else options.pretrain_lr,
         whiten=method.whiten,
-        norms=None if options.preset is None else "relative",
+        norms="relative" if follows_paper(options) else None,
         seed=one.seed,
         model=options.model or "cnn6",
         width=options.width,
@@ -176,8 +176,8 @@ def finetune_options(cell: Cell, options: StudyOptions, stretch: float = 1.0) ->
     if init is None:
         network = {name: getattr(options, name) for name in ("model", "width", "hidden", "image_size", "channels")}
         network["whiten"] = cell.method.whiten
-    probe, taught = cell.readout == "probe", cell.readout == "taught"
-    lr = None if taught else options.probe_lr if probe and options.probe_lr is not None else options.lr
+    probe = cell.readout == "probe"
+    lr = options.probe_lr if probe and options.probe_lr is not None else options.lr
     weight_decay = options.probe_weight_decay if probe else options.weight_decay
     assert weight_decay is not None and options.epochs and options.select
     return FinetuneOptions(
@@ -188,15 +188,16 @@ def finetune_options(cell: Cell, options: StudyOptions, stretch: float = 1.0) ->
         draw_seed=cell.draw_seed,
         seed=cell.seed,
         probe=probe,
-        taught=taught,
+        taught=cell.readout == "taught",
         rule=cell.method.beside if cell.readout == "finetune" else None,
         code=options.code,
         cv=options.cv,
-        ridge=cell.readout == "ridge",
-        select="last" if cell.readout in ("taught", "ridge") else options.select,
+        ridge=cell.readout in ("ridge", "student"),
+        student=options.student if cell.readout == "student" else None,
+        select="last" if cell.readout in ("taught", "ridge", "student") else options.select,
         epochs=max(1, round(options.epochs * stretch)),
         stretch=stretch,
-        lr=lr,
+        lr=None if cell.readout in ("taught", "student") else lr,  # these have their own
         weight_decay=weight_decay,
         augment=options.augment,
     )

@@ -7,8 +7,8 @@ from fasthebb.data import Augmentation
 from fasthebb.runs.options import Select
 from fasthebb.training import Precision
 
-Readout = Literal["finetune", "probe", "taught", "ridge"]
-Preset = Literal["paper-cifar10", "paper-cifar100", "paper-tinyimagenet", "paper-imagenet"]
+Readout = Literal["finetune", "probe", "taught", "ridge", "student"]
+Preset = Literal["paper-cifar10", "paper-cifar100", "paper-tinyimagenet", "paper-imagenet", "best-cifar10"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class StudyOptions:
 
     Args:
         data: "digits", a folder of images by class, parquet, WebDataset shards, IDX files, or a name on the Hub.
-        preset: a paper's protocol; options given beside it go first.
+        preset: a paper's protocol, or "best-cifar10", what was found to be best there; options given beside it go
+            first.
         methods: "none" (backprop alone), "random" (pre-training with learning rate 0), "none+whiten", "none-tuned"
             (backprop alone for as many minutes as the costliest method), "vae", "vae-paper", "weights", rules by
             name or module.Class; "hpca@conv1/conv2" lets these layers alone learn by the rule, "hpca+hybrid" lets it
@@ -26,7 +27,10 @@ class StudyOptions:
         seeds: how many seeds of weights, from 0 on.
         draws: how many draws of the labels a seed, up to a tenth of the labels; one above.
         readouts: "finetune" trains the whole network, "probe" a linear classifier on frozen features,
-            "taught" the same by a Hebbian rule with the labels as its teacher, "ridge" in closed form.
+            "taught" the same by a Hebbian rule with the labels as its teacher, "ridge" in closed form, "student"
+            another network by backprop, on what "ridge" takes the unlabelled images for, and later on what it does
+            itself.
+        student: the network of the readout "student"; "cnn8" if left out.
         search: trials of a search for each method's learning rates and weight decay, by cross-validation on the
             smallest amount of labels, drawn by a seed of its own; 0 takes the settings below.
         cv: estimate by cross-validation on the labelled images in so many folds, for data without images to test on.
@@ -45,7 +49,7 @@ class StudyOptions:
         image_size: height and width in pixels; the network's own if left out.
         channels: colour channels of an image; chosen if left out.
         batch_size: images a step; 64 if left out.
-        precision: "32-true", or "bf16-mixed" for products in bfloat16.
+        precision: "32-true", or "bf16-mixed" for products in bfloat16; "32-true" if left out.
         deterministic: use only operations that give the same result on every run.
         pretrain_epochs: passes over the unlabelled images; if left out 5, for competitive rules 1, for VAEs 20.
         pretrain_lr: learning rate of rules; if left out 0.1, for competitive ones 0.01. VAEs have their own, 0.01 and
@@ -65,7 +69,8 @@ class StudyOptions:
     labels: list[str] | None = None
     seeds: int | None = None
     draws: int | None = None
-    readouts: list[Readout] = field(default_factory=lambda: ["finetune"])  # type: ignore[arg-type]
+    readouts: list[Readout] | None = None
+    student: str = "cnn8"
     search: int = 0
     cv: int = 0
     jobs: int = 1
@@ -83,7 +88,7 @@ class StudyOptions:
     image_size: int | None = None
     channels: int | None = None
     batch_size: int | None = None
-    precision: Precision = "32-true"
+    precision: Precision | None = None
     deterministic: bool = False
     pretrain_epochs: int | None = None
     pretrain_lr: float | None = None
@@ -95,14 +100,21 @@ class StudyOptions:
     augment: Augmentation | None = None
     select: Select | None = None
 
+    @property
+    def first_readout(self) -> Readout | None:
+        """The one that a search looks for settings with."""
+        return self.readouts[0] if self.readouts else None
+
 
 USUAL: dict[str, Any] = {
     "methods": ["none", "random", "hpca", "swta"],
     "labels": ["0.01", "0.05", "0.1"],
     "seeds": 5,
     "draws": 1,
+    "readouts": ["finetune"],
     "model": "cnn6",
     "batch_size": 64,
+    "precision": "32-true",
     "epochs": 20,
     "lr": 3e-3,
     "weight_decay": 5e-2,
@@ -132,11 +144,25 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batch_size": 32,
         "pretrain_lr": 1e-3,
     },
+    "best-cifar10": {
+        **USUAL,
+        "methods": ["wta+at-once"],
+        "readouts": ["student"],
+        "model": "triangle2",
+        "batch_size": 250,
+        "precision": "bf16-mixed",
+        "epochs": 10,
+    },
 }
-"""Protocols of Lagani et al. (LOD 2021; Neurocomputing 595, 2024)."""
+"""Protocols of Lagani et al. (LOD 2021; Neurocomputing 595, 2024), and what was found beyond them."""
 
 GRID = ("methods", "labels", "seeds", "draws", "readouts", "jobs", "keep", "dry_run")
 """Options that may change while a study is under way: they say which cells there are, not what a cell is."""
+
+
+def follows_paper(options: StudyOptions) -> bool:
+    """Whether the preset is a paper's protocol, to be kept to even where something else was found better."""
+    return options.preset is not None and options.preset.startswith("paper")
 
 
 def resolved(options: StudyOptions) -> StudyOptions:
@@ -153,6 +179,7 @@ def resolved(options: StudyOptions) -> StudyOptions:
     for name in ("seeds", "draws", "jobs", "batch_size", "epochs"):
         if getattr(complete, name) < 1:
             raise ValueError(f"found {getattr(complete, name)} {name}, expected at least 1")
+    assert complete.readouts is not None
     if complete.search and complete.readouts[0] not in ("finetune", "probe"):
         raise ValueError(
             f"a search needs a learning rate to look for, which {complete.readouts[0]!r} has not: let --readouts begin "

@@ -71,7 +71,7 @@ def _option(name: str, cell: Cell) -> str:
 def applied(options: StudyOptions, found: dict[str, Any], cell: Cell) -> StudyOptions:
     """The options of a cell after the search of its method; a read-out that was not searched keeps its own."""
     params = dict(found["params"])
-    if cell.readout != options.readouts[0]:
+    if cell.readout != options.first_readout:
         params = {name: value for name, value in params.items() if name == "pretrain_lr"}
     return _with(options, params, cell)
 

@@ -113,7 +113,8 @@ class Worker:
         return "done"
 
     def _search(self, what: Search) -> None:
-        own = [cell for cell in self.grid if cell.method == what.method and cell.readout == self.options.readouts[0]]
+        readout = self.options.first_readout
+        own = [cell for cell in self.grid if cell.method == what.method and cell.readout == readout]
         fewest = min(own, key=lambda cell: labels_asked(self.data.train.labels, cell.amount))
         found = search(fewest, self.options, self.data, self.folder.path / what.folder, self._say)
         self.folder.finish(what, found)

@@ -11,12 +11,15 @@ from fasthebb.training.convergence import epochs_to_come_within, logged
 from fasthebb.training.pretraining import HebbianPretraining, Order
 from fasthebb.training.readouts import Readout, ReadoutWarning
 from fasthebb.training.selection import best_weights, folds
+from fasthebb.training.self_training import USUAL_BATCH, USUAL_LR, SelfTraining
 from fasthebb.training.taught import TaughtClassifier
 from fasthebb.training.trainer import Precision, fit, make_trainer
 from fasthebb.training.vae import VAEPretraining
 from fasthebb.training.weights import WeightsError, load_into, load_weights, save_weights
 
 __all__ = [
+    "USUAL_BATCH",
+    "USUAL_LR",
     "Classifier",
     "HebbianPretraining",
     "Order",
@@ -24,6 +27,7 @@ __all__ = [
     "Readout",
     "ReadoutWarning",
     "Ridge",
+    "SelfTraining",
     "TaughtClassifier",
     "VAEPretraining",
     "WeightsError",

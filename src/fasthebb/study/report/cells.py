@@ -21,6 +21,7 @@ READOUTS = {
     "probe": "probe on frozen features",
     "taught": "classifier taught by a rule on frozen features",
     "ridge": "ridge regression on frozen features",
+    "student": "student of a ridge regression",
 }
 """How labels are used, by its key in ``summary.json``."""
 

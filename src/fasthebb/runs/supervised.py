@@ -147,7 +147,8 @@ class Supervised:
         views = [images]
         if self._augment() != "none":
             views.append(replace(images, images=images.images.flip(-1)))
-        features = [self._taken(model, view)[0] for view in views]
+        with self._precision(model):
+            features = [self._taken(model, view)[0] for view in views]
         classes = len(self.data.classes)
         fitted = ridge(features, images.labels, classes=classes, groups=images.groups, seed=self.draw_seed)
         last = [layer for layer in model.classifier.modules() if isinstance(layer, nn.Linear)][-1]
@@ -204,7 +205,8 @@ class Supervised:
         if not kept.is_file():
             start = time.perf_counter()
             model = self._fit_ridge(self.data.train, where)
-            logits, _ = predict_logits(model, self._ordered(self.data.unlabelled))
+            with self._precision(model):
+                logits, _ = predict_logits(model, self._ordered(self.data.unlabelled))
             save_weights(kept, {"logits": logits}, {})
             MetricsFile(where).log_metrics({"epoch": 0, "seconds": time.perf_counter() - start})
         return torch.softmax(load_weights(kept)[0]["logits"], dim=1)
@@ -284,6 +286,11 @@ class Supervised:
     def _taken(self, model: Network, images: ImageSet) -> tuple[Tensor, Tensor]:
         features, labels = layer_features(model, self._ordered(images))
         return features["features"], labels
+
+    def _precision(self, model: Network) -> torch.autocast:
+        """The precision that was asked for, where no trainer sees to it."""
+        device = next(model.parameters()).device.type
+        return torch.autocast(device, torch.bfloat16, enabled=self.options.precision == "bf16-mixed")
 
     def _ordered(self, images: ImageSet) -> Batches:
         return Batches(images, self.network.preprocessing, batch_size=256, shuffle=False)

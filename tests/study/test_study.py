@@ -313,7 +313,9 @@ def test_a_rule_may_learn_at_once() -> None:
     assert isinstance(method_named("sanger+hybrid+at-once").beside, fasthebb.Hybrid)
 
 
-def test_what_learns_at_once_is_a_method_like_the_others(small: StudyOptions, tmp_path: Path) -> None:
+def test_what_learns_at_once_is_a_method_like_the_others(
+    small: StudyOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     options = replace(
         small,
         methods=["none", "random+at-once", "wta+at-once"],
@@ -323,7 +325,9 @@ def test_what_learns_at_once_is_a_method_like_the_others(small: StudyOptions, tm
         hidden=None,
     )
     options = replace(options, readouts=["ridge"], width=0.02)
-    assert study(replace(options, dry_run=True), tmp_path / "out", progress=False) == []
+    dry = replace(options, readouts=["ridge", "student"], dry_run=True)
+    assert study(dry, tmp_path / "out") == []
+    assert "students" in capsys.readouterr().out
     rows = study(options, tmp_path / "out", progress=False)
     assert [row["method"] for row in rows] == ["none", "random+at-once", "wta+at-once"]
     assert rows[2]["pretrain_epochs"] == 0 < rows[2]["pretrain_seconds"]

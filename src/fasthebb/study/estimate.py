@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import lightning
 import torch
@@ -14,7 +15,7 @@ from fasthebb.evaluation import predict_logits
 from fasthebb.models import Network, build_model
 from fasthebb.runs.options import PretrainOptions
 from fasthebb.runs.pretrain import learning
-from fasthebb.runs.supervised import FOLDS
+from fasthebb.runs.supervised import FOLDS, LABELLED_SHARE
 from fasthebb.study.grid import Cell, pretrain_options, pretrainings
 from fasthebb.study.network import network_of
 from fasthebb.study.options import StudyOptions
@@ -44,15 +45,21 @@ def estimate(cells: Sequence[Cell], options: StudyOptions, data: ImageData) -> T
         own = [one for one in befores if one.method.name == name]
         add(f"pre-training {name}", len(own), _pretrain_seconds(pretrain_options(own[0], options), data))
     step, scoring = _finetune_seconds(options, data)
-    for method, amount in dict.fromkeys((cell.method.name, cell.amount) for cell in cells):
-        runs = sum((cell.method.name, cell.amount) == (method, amount) for cell in cells)
+    own = [cell for cell in cells if cell.readout != "student"]
+    for method, amount in dict.fromkeys((cell.method.name, cell.amount) for cell in own):
+        runs = sum((cell.method.name, cell.amount) == (method, amount) for cell in own)
         batches = -(-labels_asked(data.train.labels, amount) // (options.batch_size or 1))
         trainings = 1 + options.cv + (FOLDS if options.select == "labelled-cv" else 0)
         each = trainings * (options.epochs or 0) * batches * step + scoring
         add(f"{method}, {amount} labels", runs, each)
+    if students := len(cells) - len(own):
+        step, _ = _finetune_seconds(replace(options, model=options.student, width=1.0, hidden=None), data)
+        batches = -(-len(data.unlabelled) // (options.batch_size or 1))
+        asking = scoring * len(data.unlabelled) / max(1, len(data.test) + len(data.validation))  # the teacher
+        add("students", students, (options.epochs or 0) * batches * step / (1 - LABELLED_SHARE) + asking + scoring)
     table.add_section()
     table.add_row("all", str(len(cells)), "", f"{total / 60:.1f}")
-    table.caption = f"from {STEPS} measured steps of each; other readouts are cheaper than fine-tuning"
+    table.caption = f"from {STEPS} measured steps of each; probes and the like are cheaper than fine-tuning"
     return table
 
 

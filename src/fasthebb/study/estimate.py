@@ -45,14 +45,14 @@ def estimate(cells: Sequence[Cell], options: StudyOptions, data: ImageData) -> T
         own = [one for one in befores if one.method.name == name]
         add(f"pre-training {name}", len(own), _pretrain_seconds(pretrain_options(own[0], options), data))
     step, scoring = _finetune_seconds(options, data)
-    own = [cell for cell in cells if cell.readout != "student"]
-    for method, amount in dict.fromkeys((cell.method.name, cell.amount) for cell in own):
-        runs = sum((cell.method.name, cell.amount) == (method, amount) for cell in own)
+    others = [cell for cell in cells if cell.readout != "student"]
+    for method, amount in dict.fromkeys((cell.method.name, cell.amount) for cell in others):
+        runs = sum((cell.method.name, cell.amount) == (method, amount) for cell in others)
         batches = -(-labels_asked(data.train.labels, amount) // (options.batch_size or 1))
         trainings = 1 + options.cv + (FOLDS if options.select == "labelled-cv" else 0)
         each = trainings * (options.epochs or 0) * batches * step + scoring
         add(f"{method}, {amount} labels", runs, each)
-    if students := len(cells) - len(own):
+    if students := len(cells) - len(others):
         step, _ = _finetune_seconds(replace(options, model=options.student, width=1.0, hidden=None), data)
         batches = -(-len(data.unlabelled) // (options.batch_size or 1))
         asking = scoring * len(data.unlabelled) / max(1, len(data.test) + len(data.validation))  # the teacher

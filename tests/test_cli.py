@@ -182,7 +182,7 @@ def test_unlabelled_may_be_given_several_times(
         (["study", "--preset", "paper"], "paper-cifar10"),
         (["study", "--readouts", "eyes"], "'finetune', 'probe', 'taught'"),
         (["report"], "summary.json"),
-        (["pretrain", "--method", "gan"], "'hebbian', 'vae', 'vae-paper'"),
+        (["pretrain", "--method", "gan"], "'hebbian', 'at-once', 'vae', 'vae-paper'"),
         (["finetune", "--select", "best"], "'last', 'labelled-cv', 'validation'"),
         (["finetune", "--taught", "--probe"], "leave out --probe"),
         (["finetune", "--select", "labelled-cv", "--labels", "1/class"], "use more labels, or --select last"),

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from fasthebb.models.network import Network
 
+_OTHER_POOLS = (nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+
 
 class Posterior(NamedTuple):
     """What the encoder says of images: a normal distribution of codes for each, its variables independent.
@@ -57,7 +59,7 @@ class VAE(nn.Module):
         indices: unpool by the indices of the encoder's maxima.
 
     Raises:
-        ValueError: `latent` is below one.
+        ValueError: `latent` is below one, or the network pools in another way than by maxima that do not overlap.
 
     >>> from fasthebb.models import cnn6
     >>> vae = VAE(cnn6(channels=1, width=0.1, hidden=16, hebbian=False), latent=8)
@@ -72,6 +74,14 @@ class VAE(nn.Module):
         super().__init__()
         if latent < 1:
             raise ValueError(f"latent must be at least 1, got {latent}")
+        for name, layer in network.features.named_children():
+            if isinstance(layer, _OTHER_POOLS) or (
+                isinstance(layer, nn.MaxPool2d) and layer.kernel_size != layer.stride
+            ):
+                raise ValueError(
+                    f"a VAE is built around maximum pools that do not overlap, found {layer} as {name}: take cnn6, "
+                    "cnn10 or a VGG"
+                )
         self.features, self.indices = network.features, indices
         steps = _steps(self.features)
         # Inputs of the dense layers, the classifier's last: first the flattened images of the last convolution.

@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from fasthebb.models.network import Network
+from fasthebb.models.network import Network, check_sizes
 
 _GROUPS = (64, 128, 128)
 _FIRST = 32
@@ -42,11 +42,7 @@ def cnn8(
     >>> cnn8(classes=5, width=0.1)(torch.zeros(2, 3, 32, 32)).shape
     torch.Size([2, 5])
     """
-    for what, value, least in (("classes", classes, 1), ("channels", channels, 1), ("hidden", hidden, 0)):
-        if value < least:
-            raise ValueError(f"cnn8: {what} must be at least {least}, got {value}")
-    if not width > 0:
-        raise ValueError(f"cnn8: width must be above 0, got {width}")
+    check_sizes("cnn8", classes=classes, channels=channels, hidden=hidden, width=width)
     if image_size < 8:
         raise ValueError(f"cnn8: images must be at least 8 pixels wide and high, got {image_size}")
     layers: OrderedDict[str, nn.Module] = OrderedDict()

@@ -51,6 +51,19 @@ class Network(nn.Module):
         return logits
 
 
+def check_sizes(name: str, *, classes: int, channels: int, hidden: int, width: float) -> None:
+    """Refuse what no network can be built with; `name` is that of the network, for the message.
+
+    Raises:
+        ValueError: a size is out of range.
+    """
+    for what, value, least in (("classes", classes, 1), ("channels", channels, 1), ("hidden", hidden, 0)):
+        if value < least:
+            raise ValueError(f"{name}: {what} must be at least {least}, got {value}")
+    if not width > 0:
+        raise ValueError(f"{name}: width must be above 0, got {width}")
+
+
 def build_network(
     name: str,
     blocks: Sequence[Block],
@@ -83,11 +96,7 @@ def build_network(
     Raises:
         ValueError: an argument is out of range, or the dense layer would have more than 110 million weights.
     """
-    for what, value, least in (("classes", classes, 1), ("channels", channels, 1), ("hidden", hidden, 0)):
-        if value < least:
-            raise ValueError(f"{name}: {what} must be at least {least}, got {value}")
-    if not width > 0:
-        raise ValueError(f"{name}: width must be above 0, got {width}")
+    check_sizes(name, classes=classes, channels=channels, hidden=hidden, width=width)
     side = _side(blocks, image_size)
     if side < 1:
         smallest = next(size for size in range(1, 1000) if _side(blocks, size) >= 1)

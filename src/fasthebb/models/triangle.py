@@ -4,11 +4,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from fasthebb.models.network import Network
+from fasthebb.models.network import Network, check_sizes
 
 SIDE = 2
 """Height and width that the last maps are averaged to."""
@@ -51,7 +52,7 @@ class Stage:
     channels: int
     kernel: int
     power: float = 1.0
-    pool: str = "max"
+    pool: Literal["max", "average"] = "max"
 
 
 def triangle_network(
@@ -86,11 +87,7 @@ def triangle_network(
     >>> model(torch.zeros(2, 3, 32, 32)).shape, model.classifier[1].in_features
     (torch.Size([2, 10]), 616)
     """
-    for what, value, least in (("classes", classes, 1), ("channels", channels, 1), ("hidden", hidden, 0)):
-        if value < least:
-            raise ValueError(f"{name}: {what} must be at least {least}, got {value}")
-    if not width > 0:
-        raise ValueError(f"{name}: width must be above 0, got {width}")
+    check_sizes(name, classes=classes, channels=channels, hidden=hidden, width=width)
     if (smallest := _smallest(stages)) > image_size:
         raise ValueError(f"{name}: images must be at least {smallest} pixels wide and high, got {image_size}")
     layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -134,7 +131,10 @@ softhebb = partial(
     "softhebb",
     (Stage(96, 5, power=0.7), Stage(384, 3, power=1.4), Stage(1536, 3, pool="average")),
 )
-softhebb.__doc__ = "The network of Journé et al. (ICLR 2023): 5x5 96, 3x3 384, 3x3 1536. See `triangle_network`."
+softhebb.__doc__ = (
+    "The convolutions of Journé et al. (ICLR 2023), 5x5 96, 3x3 384, 3x3 1536; their classifier sees the last 4x4 "
+    "maps, this one 2x2. See `triangle_network`."
+)
 
 triangle2 = partial(triangle_network, "triangle2", (Stage(96, 5, power=0.7), Stage(1024, 5)))
 triangle2.__doc__ = "Two wide layers, 5x5 96 and 5x5 1024, meant to be learned at once. See `triangle_network`."

@@ -102,7 +102,10 @@ def pretrain(
     if local and (options.norms == "plain" or (options.norms is None and options.rule.competitive)):
         described["plain_norms"] = True
     model = build_model(**described, classes=max(1, len(data.classes)))
-    learned = (_at_once if at_once else _by_steps)(options, model, data, preprocessing, folder, progress=progress)
+    if at_once:
+        learned = _at_once(options, model, images, preprocessing, progress=progress)
+    else:
+        learned = _by_steps(options, model, data, preprocessing, folder, progress=progress)
     notes = {
         "data": options.data,
         "method": options.method,
@@ -200,23 +203,17 @@ def _by_steps(
 
 
 def _at_once(
-    options: PretrainOptions,
-    model: Network,
-    data: ImageData,
-    preprocessing: Preprocessing,
-    folder: RunFolder,
-    *,
-    progress: bool,
+    options: PretrainOptions, model: Network, images: ImageSet, preprocessing: Preprocessing, *, progress: bool
 ) -> _Learned:
     """Each layer from a sample of what it sees; too short to be gone on with after a stop."""
     start = time.perf_counter()
     device = make_trainer(epochs=1, out=None, progress=False).strategy.root_device
-    batches = _batches(options, data.unlabelled, preprocessing, augmented=False)
+    batches = _batches(options, images, preprocessing, augmented=False)
     learned = learn_at_once(
         model.to(device).features,
         None if options.lr == 0 else options.rule,
         lambda: batches,
-        len(data.unlabelled),
+        len(images),
         seed=options.seed,
     )
     for name in learned:

@@ -17,6 +17,7 @@ from fasthebb.training.layout import channels_last
 PATCHES = 50_000
 """How many patches a layer learns from."""
 PATCHES_AN_IMAGE = 16
+"""How many of them come from one image, more where there are few images."""
 
 
 def learn_at_once(
@@ -70,7 +71,7 @@ def learn_at_once(
             settled = position
             seen = _Seen(layer, each, generator)
             for batch, *_ in epoch():
-                seen.look(features[: position + 1], batch)
+                seen.look(features, batch)
                 if seen.count >= PATCHES:
                     break
             assert rule is not None
@@ -99,8 +100,13 @@ def _first(batches: Iterable[Sequence[Any]], images: int) -> Iterator[Sequence[A
 
 def _settle(features: nn.Sequential, start: int, end: int, batches: Iterable[Sequence[Any]]) -> None:
     """Estimate the batch norms among the children from `start` to before `end`."""
-    norms = [norm for child in features[start:end] for norm in batch_norms(child)]
-    estimate(norms, features[:end], batches)
+    norms = {index: batch_norms(features[index]) for index in range(start, end)}
+    last = max((index for index, own in norms.items() if own), default=-1)
+    estimate([norm for own in norms.values() for norm in own], features[: last + 1], batches)
+
+
+class _Enough(Exception):  # noqa: N818 - nothing is wrong
+    """The forward has come as far as it is needed."""
 
 
 class _Seen:
@@ -119,10 +125,13 @@ class _Seen:
             drawn = self._drawn(args[0].to(weight.dtype))
             self.parts.append(drawn)
             self.count += drawn.shape[1]
+            raise _Enough
 
         hook = self.layer.register_forward_pre_hook(keep)
         try:
             features(channels_last(images.to(weight.device)))
+        except _Enough:
+            pass  # what the layer makes of its input, and all behind it, nobody needs
         finally:
             hook.remove()
 

@@ -7,8 +7,9 @@ import lightning
 import torch
 from torch import Tensor, nn
 
-from fasthebb import NonFiniteError, Rule, attach
+from fasthebb import Rule, attach
 from fasthebb.evaluation import classification_scores
+from fasthebb.training.backprop import nesterov_sgd, require_finite_loss
 from fasthebb.training.batch_norm import fixed_batch_norms
 from fasthebb.training.layout import channels_last
 from fasthebb.training.schedule import learning_rate
@@ -104,13 +105,7 @@ class Classifier(lightning.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """SGD over the whole model or, for a probe, its classifier."""
         trained = self.model.get_submodule("classifier") if self.probe else self.model
-        return torch.optim.SGD(
-            trained.parameters(),
-            lr=self.lr,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            nesterov=self.momentum > 0,
-        )
+        return nesterov_sgd(trained.parameters(), lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
 
     def on_train_epoch_start(self) -> None:
         """Set modes, learning rate and random stream of this epoch."""
@@ -165,11 +160,7 @@ class Classifier(lightning.LightningModule):
             self.plasticity.check()
         self._labels_checked = True
         loss = self._loss_sum / max(1, self._images)
-        if not torch.isfinite(loss):
-            raise NonFiniteError(
-                f"the training loss was not finite in epoch {self.current_epoch}: lower the learning rate ({self.lr}), "
-                "or look for images with extreme values"
-            )
+        require_finite_loss(loss, "training loss", epoch=self.current_epoch, lr=self.lr)
         self.log_dict({"train_loss": loss, "lr": self._optimizer().param_groups[0]["lr"]})
 
     def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:

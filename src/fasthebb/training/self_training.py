@@ -7,7 +7,7 @@ import lightning
 import torch
 from torch import Tensor, nn
 
-from fasthebb import NonFiniteError
+from fasthebb.training.backprop import nesterov_sgd, require_finite_loss
 from fasthebb.training.batch_norm import fixed_batch_norms
 from fasthebb.training.layout import channels_last
 from fasthebb.training.seeding import seed_epoch
@@ -83,16 +83,15 @@ class SelfTraining(lightning.LightningModule):
         self.register_buffer("said", torch.zeros_like(self.target))
         self._loss_sum = torch.zeros(())
         self._steps = 0
+        self._total = 1
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """SGD over the whole model."""
-        return torch.optim.SGD(
-            self.model.parameters(),
-            lr=self.lr,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            nesterov=self.momentum > 0,
-        )
+        return nesterov_sgd(self.model.parameters(), lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+
+    def on_fit_start(self) -> None:
+        """Learn how many steps there will be."""
+        self._total = max(1, int(self.trainer.estimated_stepping_batches))
 
     def on_train_epoch_start(self) -> None:
         """Fix the random stream of this epoch."""
@@ -104,7 +103,7 @@ class SelfTraining(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: Sequence[Tensor], batch_idx: int) -> None:
         """Set the learning rate of this step."""
-        done = self.global_step / max(1, int(self.trainer.estimated_stepping_batches))
+        done = self.global_step / self._total
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.lr * (done / WARM_UP if done < WARM_UP else (1 - done) / (1 - WARM_UP) + 0.01)
 
@@ -124,11 +123,7 @@ class SelfTraining(lightning.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Log the loss, and set the targets of the next epoch."""
         loss = self._loss_sum / max(1, self._steps)
-        if not torch.isfinite(loss):
-            raise NonFiniteError(
-                f"the training loss was not finite in epoch {self.current_epoch}: lower the learning rate ({self.lr}), "
-                "or look for images with extreme values"
-            )
+        require_finite_loss(loss, "training loss", epoch=self.current_epoch, lr=self.lr)
         self.log_dict({"train_loss": loss, "lr": self.trainer.optimizers[0].param_groups[0]["lr"]})
         epochs = self.trainer.max_epochs or 1
         heard = max(0.0, 1 - (self.current_epoch + 1) / (self.trust * epochs))

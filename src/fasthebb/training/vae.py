@@ -7,8 +7,8 @@ import lightning
 import torch
 from torch import Tensor
 
-from fasthebb import NonFiniteError
 from fasthebb.models import VAE, Network
+from fasthebb.training.backprop import nesterov_sgd, require_finite_loss
 from fasthebb.training.batch_norm import fixed_batch_norms
 from fasthebb.training.layout import channels_last
 from fasthebb.training.schedule import learning_rate
@@ -91,7 +91,7 @@ class VAEPretraining(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """SGD over encoder, code and decoder."""
-        return torch.optim.SGD(self.vae.parameters(), lr=self.lr, momentum=self.momentum, nesterov=self.momentum > 0)
+        return nesterov_sgd(self.vae.parameters(), lr=self.lr, momentum=self.momentum)
 
     def on_train_epoch_start(self) -> None:
         """Set modes, learning rate and random stream of this epoch."""
@@ -120,11 +120,7 @@ class VAEPretraining(lightning.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Log the epoch's loss and its terms; a loss that is not finite ends the training."""
         loss, reconstruction, kl = self._sums / max(1, self._images)
-        if not torch.isfinite(loss):
-            raise NonFiniteError(
-                f"the loss of the autoencoder was not finite in epoch {self.current_epoch}: lower the learning rate "
-                f"({self.lr}), or look for images with extreme values"
-            )
+        require_finite_loss(loss, "loss of the autoencoder", epoch=self.current_epoch, lr=self.lr)
         self.log_dict(
             {
                 "train_loss": loss,

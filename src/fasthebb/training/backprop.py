@@ -1,0 +1,33 @@
+"""What every training by backprop has in common."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from fasthebb import NonFiniteError
+
+
+def nesterov_sgd(
+    parameters: Iterable[nn.Parameter], *, lr: float, momentum: float, weight_decay: float = 0.0
+) -> torch.optim.SGD:
+    """SGD with Nesterov momentum, which torch refuses without momentum."""
+    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0)
+
+
+def require_finite_loss(loss: Tensor, what: str, *, epoch: int, lr: float) -> None:
+    """End a training whose loss, called `what`, has diverged; the host waits for it.
+
+    Raises:
+        NonFiniteError: naming epoch and learning rate.
+
+    >>> require_finite_loss(torch.tensor(torch.inf), "training loss", epoch=3, lr=0.5)
+    Traceback (most recent call last):
+    ...
+    fasthebb...NonFiniteError: the training loss was not finite in epoch 3: lower the learning rate (0.5), or ...
+    """
+    if not torch.isfinite(loss):
+        raise NonFiniteError(
+            f"the {what} was not finite in epoch {epoch}: lower the learning rate ({lr}), or look for images with "
+            "extreme values"
+        )

@@ -34,11 +34,11 @@ def tensors(run: Path) -> dict[str, Tensor]:
 def forwards(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """How many images each forward of the features has seen."""
     seen: list[int] = []
+    original = Network.forward
 
     def counted(network: Network, images: Tensor) -> Tensor:
         seen.append(len(images))
-        logits: Tensor = network.classifier(network.features(images))
-        return logits
+        return original(network, images)
 
     monkeypatch.setattr(Network, "forward", counted)
     yield seen
@@ -149,6 +149,9 @@ def test_a_code_is_learned_and_compared_with_the_other_layers(
         ({"taught": True, "code": 8}, "--code"),
         ({"ridge": True, "code": 8}, "--code"),
         ({"ridge": True, "probe": True}, "--ridge"),
+        ({"views": 10}, "--views 10: expected a number of images, beside --ridge"),
+        ({"views": -1, "ridge": True}, "--views -1"),
+        ({"views": 10, "ridge": True, "augment": "none"}, "images that may be changed at random: give --augment"),
         ({"probe": True, "rule": fasthebb.GlobalGuided()}, "--rule"),
         ({"rule": fasthebb.HPCA(classes=3)}, "without a teacher"),
         ({"code": -1}, "a code of -1"),
@@ -220,8 +223,31 @@ def test_a_classifier_in_closed_form_needs_no_epochs(
 def test_mirror_images_are_fitted_where_images_may_be_mirrored(
     finetune_options: FinetuneOptions, tmp_path: Path, forwards: list[int]
 ) -> None:
-    finetune(replace(finetune_options, ridge=True, augment="shift"), tmp_path / "ridge", progress=False)
+    result = finetune(replace(finetune_options, ridge=True, augment="shift"), tmp_path / "ridge", progress=False)
     assert sum(forwards) == 2 * 18 + 6 + 6
+    saved = SavedNetwork.load(tmp_path / "ridge", "classifier.safetensors")
+    model = saved.classifier()
+    side = saved.model["image_size"]
+    images = torch.rand(3, saved.model["channels"], side, side)
+    assert torch.equal(model(images), model(images.flip(-1)))
+    scored = evaluate(EvaluateOptions(weights=str(tmp_path / "ridge"), data=finetune_options.data), progress=False)
+    assert scored["top1"] == result["top1"]
+
+
+def test_features_are_whitened_by_what_differs_between_views(
+    finetune_options: FinetuneOptions, by_class: Path, tmp_path: Path
+) -> None:
+    options = replace(finetune_options, ridge=True, augment="shift")
+    finetune(options, tmp_path / "plain", progress=False)
+    result = finetune(replace(options, views=10), tmp_path / "whitened", progress=False)
+    plain, whitened = (tensors(tmp_path / name)["classifier.1.weight"] for name in ("plain", "whitened"))
+    assert not torch.allclose(plain, whitened)
+    assert result["top1"] > 60
+    scored = evaluate(EvaluateOptions(weights=str(tmp_path / "whitened"), data=str(by_class)), progress=False)
+    assert scored["top1"] == result["top1"]  # the whitening is part of the classifier's weights
+    again = finetune(replace(options, views=10), tmp_path / "again", progress=False)
+    assert again["top1"] == result["top1"]
+    assert torch.equal(tensors(tmp_path / "again")["classifier.1.weight"], whitened)
 
 
 def test_folds_estimate_a_classifier_in_closed_form(finetune_options: FinetuneOptions, tmp_path: Path) -> None:

@@ -446,13 +446,13 @@ def test_a_student_learns_from_a_ridge_regression_and_goes_on_where_it_stopped(
     assert scored["top1"] == result["top1"]
 
     asked = []
-    original = Supervised._fit_ridge
+    original = Supervised.fit_ridge
 
     def counting(self: Supervised, *args: Any) -> Any:
         asked.append(args)
         return original(self, *args)
 
-    monkeypatch.setattr(Supervised, "_fit_ridge", counting)
+    monkeypatch.setattr(Supervised, "fit_ridge", counting)
 
     start_epoch = SelfTraining.on_train_epoch_start
 

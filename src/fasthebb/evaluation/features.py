@@ -54,7 +54,8 @@ def layer_features(
 
     def keep(name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(_: nn.Module, __: object, output: object) -> None:
-            seen[name] = _vectors(output, name)
+            if name not in seen:  # a network may look at the mirror images afterwards
+                seen[name] = _vectors(output, name)
 
         return hook
 

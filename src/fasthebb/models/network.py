@@ -35,10 +35,14 @@ class Network(nn.Module):
 
     `features` maps `(N, channels, image_size, image_size)` to `(N, features)`, `classifier` maps that to logits
     `(N, classes)`. Built by `cnn6` and its like.
+
+    Attributes:
+        mirrored: in eval mode the logits are the mean of those of an image and of its mirror image.
     """
 
     features: nn.Sequential
     classifier: nn.Sequential
+    mirrored: bool = False
 
     def __init__(self, features: nn.Sequential, classifier: nn.Sequential) -> None:
         super().__init__()
@@ -48,6 +52,8 @@ class Network(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images `(N, C, H, W)`, already preprocessed, to logits `(N, classes)`."""
         logits: Tensor = self.classifier(self.features(images))
+        if self.mirrored and not self.training:
+            logits = (logits + self.classifier(self.features(images.flip(-1)))) / 2
         return logits
 
 

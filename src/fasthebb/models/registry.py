@@ -42,13 +42,16 @@ def builder(name: str) -> Callable[..., Network]:
     return MODELS[name]
 
 
-def build_model(name: str, *, code: int = 0, plain_norms: bool = False, **kwargs: Any) -> Network:
+def build_model(
+    name: str, *, code: int = 0, plain_norms: bool = False, mirrored: bool = False, **kwargs: Any
+) -> Network:
     """Build the network called `name` with the keywords of its builder.
 
     Args:
         name: of the network.
         code: size of a layer between features and classes, see `with_code`; 0 for none.
         plain_norms: no batch norm preserves relative variance.
+        mirrored: in eval mode the mean over an image and its mirror image, see `Network`.
         kwargs: of the builder.
 
     Raises:
@@ -63,7 +66,9 @@ def build_model(name: str, *, code: int = 0, plain_norms: bool = False, **kwargs
     """
     network = builder(name)(**kwargs)
     network = with_plain_norms(network) if plain_norms else network
-    return with_code(network, code) if code else network
+    network = with_code(network, code) if code else network
+    network.mirrored = mirrored
+    return network
 
 
 def usual(name: str, keyword: str) -> Any:

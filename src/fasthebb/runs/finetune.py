@@ -9,7 +9,8 @@ from fasthebb.data import ImageData, draw_labels, load_images
 from fasthebb.runs.folder import RunError, RunFolder
 from fasthebb.runs.options import FinetuneOptions
 from fasthebb.runs.saved import SavedNetwork, network_options
-from fasthebb.runs.supervised import TEACHER, Supervised, untrained
+from fasthebb.runs.self_training import TEACHER, self_train
+from fasthebb.runs.supervised import Supervised, untrained
 from fasthebb.training import epochs_to_come_within, logged, trained_seconds
 
 CHOOSING, ESTIMATING = "choosing", "folds"
@@ -42,26 +43,7 @@ def finetune(
         ValueError: for a user's mistake, in one line.
         KeyboardInterrupt: after Ctrl-C; the same call goes on.
     """
-    if options.taught and (options.probe or options.select != "last" or options.class_weights != "none"):
-        raise RunError(
-            "--taught teaches the classifier by a Hebbian rule: leave out --probe, --select, --class-weights"
-        )
-    if options.ridge and (
-        options.probe or options.taught or options.select != "last" or options.class_weights != "none"
-    ):
-        raise RunError("--ridge fits the classifier at once: leave out --probe, --taught, --select, --class-weights")
-    if options.student and (not options.ridge or options.cv):
-        raise RunError("--student learns from a ridge regression, once: give --ridge, and leave out --cv")
-    if options.student:  # refuses a network that there is not, before the long reading of images
-        network_options(options.student, width=None, hidden=None, image_size=None, channels=None)
-    if options.code and (options.taught or options.ridge):
-        raise RunError("--taught and --ridge make a single layer, the last: leave out --code")
-    if options.rule is not None and (options.probe or options.taught or options.ridge):
-        raise RunError(
-            "--rule lets the hidden layers learn, which --probe, --taught and --ridge leave as they are: give one"
-        )
-    if options.cv and (options.cv < 2 or options.select != "last"):
-        raise RunError(f"found --cv {options.cv} and --select {options.select}: expected at least 2 folds, and 'last'")
+    _refuse_combinations(options)
     folder = RunFolder(out, "finetune", options)
     finished = folder.result()
     if finished is not None:
@@ -110,7 +92,7 @@ def finetune(
         chosen = training.cross_validate(folder.path / CHOOSING)
         epochs, choosing = chosen.epochs, chosen.seconds
     estimated = training.cross_validate(folder.path / ESTIMATING, options.cv) if options.cv else None
-    model = training.self_train(folder) if options.student else training.run(data.train, epochs, folder)
+    model = self_train(training, folder) if options.student else training.run(data.train, epochs, folder)
     validation = training.score(model, data.validation) if len(data.validation) else None
     scores = training.score(model, data.test) if estimated is None else estimated.scores
     training.final.with_weights(model.state_dict(), data.classes).save(folder.path / "classifier.safetensors")
@@ -141,6 +123,32 @@ def finetune(
     for name in (CHOOSING, ESTIMATING):
         rmtree(folder.path / name, ignore_errors=True)
     return result
+
+
+def _refuse_combinations(options: FinetuneOptions) -> None:
+    """Options that no training has together."""
+    if options.taught and (options.probe or options.select != "last" or options.class_weights != "none"):
+        raise RunError(
+            "--taught teaches the classifier by a Hebbian rule: leave out --probe, --select, --class-weights"
+        )
+    if options.ridge and (
+        options.probe or options.taught or options.select != "last" or options.class_weights != "none"
+    ):
+        raise RunError("--ridge fits the classifier at once: leave out --probe, --taught, --select, --class-weights")
+    if options.student and (not options.ridge or options.cv):
+        raise RunError("--student learns from a ridge regression, once: give --ridge, and leave out --cv")
+    if options.views < 0 or (options.views and not options.ridge):
+        raise RunError(f"found --views {options.views}: expected a number of images, beside --ridge")
+    if options.student:  # refuses a network that there is not, before the long reading of images
+        network_options(options.student, width=None, hidden=None, image_size=None, channels=None)
+    if options.code and (options.taught or options.ridge):
+        raise RunError("--taught and --ridge make a single layer, the last: leave out --code")
+    if options.rule is not None and (options.probe or options.taught or options.ridge):
+        raise RunError(
+            "--rule lets the hidden layers learn, which --probe, --taught and --ridge leave as they are: give one"
+        )
+    if options.cv and (options.cv < 2 or options.select != "last"):
+        raise RunError(f"found --cv {options.cv} and --select {options.select}: expected at least 2 folds, and 'last'")
 
 
 def _epochs_to_convergence(folder: RunFolder) -> int | None:

@@ -109,8 +109,11 @@ class FinetuneOptions(DataOptions):
         ridge: fit the classifier alone in closed form, by ridge regression whose penalty is chosen by cross-validation
             on the labelled images; takes seconds, and no epochs or learning rate. With any augmentation the images'
             mirror images are fitted too.
+        views: whiten the features, for ``--ridge``, by how two random changes of an image make them differ, on so many
+            unlabelled images; 0 leaves them as they are. The changes are those of the student.
         student: network that then learns, by backprop from random weights, from what the ridge regression takes the
-            unlabelled images for, and later from itself (self-training); it is what is kept and scored. Its epochs are
+            unlabelled images for (spread among those that are alike, unless they are very many), and later from itself
+            (self-training); it is what is kept and scored. Its epochs are
             passes over all images, its augmentation is "hard" where none is asked for and the images have colours, its
             learning rate 0.3 x batch size / 250, and momentum and weight decay are its own, 0.85 and 0.0005.
         rule: rule by which the hidden layers learn, beside or instead of plain backprop: "global_guided", "hybrid" (its
@@ -145,6 +148,7 @@ class FinetuneOptions(DataOptions):
     probe: bool = False
     taught: bool = False
     ridge: bool = False
+    views: int = 0
     student: str | None = None
     rule: Rule | None = None
     code: int = 0

@@ -141,7 +141,9 @@ def _description(found: Any, file: Path) -> dict[str, Any]:
     """The network as a file from elsewhere describes it: the keywords that we write, of the types that we write."""
     kinds = {"name": str, "channels": int, "image_size": int, "width": float, "hidden": int, "hebbian": bool}
     if isinstance(found, dict):
-        kinds |= {name: kind for name, kind in {"code": int, "plain_norms": bool}.items() if name in found}
+        kinds |= {
+            name: kind for name, kind in {"code": int, "plain_norms": bool, "mirrored": bool}.items() if name in found
+        }
     if not isinstance(found, dict) or {name: type(value) for name, value in found.items()} != kinds:
         raise RunError(f"{file} does not describe a network of fasthebb: found {found}, expected {', '.join(kinds)}")
     return found

@@ -15,35 +15,27 @@ from fasthebb import SWTA, Plasticity, attach
 from fasthebb.data import Augmentation, Batches, FeatureBatches, ImageData, ImageSet, Preprocessing
 from fasthebb.evaluation import classification_scores, layer_features, predict_logits
 from fasthebb.models import Network
-from fasthebb.runs.folder import RunFolder
+from fasthebb.runs.folder import RunError, RunFolder
 from fasthebb.runs.options import FinetuneOptions
 from fasthebb.runs.saved import SavedNetwork, network_options
 from fasthebb.training import (
-    USUAL_BATCH,
-    USUAL_LR,
     Classifier,
-    SelfTraining,
     TaughtClassifier,
+    ViewWhitening,
     balanced_class_weights,
     best_weights,
     fit,
     folds,
     last_checkpoint,
-    load_weights,
     logged,
     make_trainer,
     ridge,
-    save_weights,
     trained_seconds,
 )
 from fasthebb.training.metrics_file import MetricsFile
 
 FOLDS = 5
 LR, TAUGHT_LR = 3e-3, 0.1
-TEACHER = "teacher"
-"""Folder of what a student learns from."""
-LABELLED_SHARE = 0.1
-"""Part of a student's epoch that labelled images have at least."""
 MOST_FEATURES = 2**29
 """Numbers that are kept, of features that are at rest: 2 GiB."""
 
@@ -105,7 +97,7 @@ class Supervised:
             scored = None if self.options.taught else train.subset(held_out)
             model = self._train(train.subset(rest), epochs, out, scored)
             curves.append([value * len(held_out) for value in logged(out, "val_top1")])
-            outcomes.append(predict_logits(model, self._ordered(train.subset(held_out))))
+            outcomes.append(predict_logits(model, self.ordered(train.subset(held_out))))
             seconds += trained_seconds(out)
         logits, labels = (torch.cat(part) for part in zip(*outcomes, strict=True))
         totals = [sum(values) / len(train) for values in zip(*curves, strict=False)]
@@ -121,7 +113,7 @@ class Supervised:
     ) -> Network:
         """Train in the folder ``out``; ``scored`` images are looked at after every epoch."""
         if self.options.ridge:
-            return self._fit_ridge(images, out)
+            return self.fit_ridge(images, out)[0]
         model, module, hooked = self._start(epochs)
         trainer = make_trainer(
             epochs=epochs,
@@ -139,81 +131,68 @@ class Supervised:
             plasticity.detach()
         return model
 
-    def _fit_ridge(self, images: ImageSet, out: Path) -> Network:
+    def fit_ridge(self, images: ImageSet, out: Path) -> tuple[Network, ViewWhitening | None]:
         """Fit the classifier in closed form, to the images and, where images may be changed, their mirror images."""
         start = time.perf_counter()
         model, hooked = self._build()
         model.to(make_trainer(epochs=1, out=None, progress=False).strategy.root_device)
         views = [images]
-        if self._augment() != "none":
+        if self.augment() != "none":
             views.append(replace(images, images=images.images.flip(-1)))
-        with self._precision(model):
-            features = [self._taken(model, view)[0] for view in views]
+        with self.precision(model):
+            features = [self.taken(model, view)[0] for view in views]
+            whitening = self._view_whitening(model)
+        if whitening is not None:
+            features = [whitening(one) for one in features]
         classes = len(self.data.classes)
         fitted = ridge(features, images.labels, classes=classes, groups=images.groups, seed=self.draw_seed)
-        last = [layer for layer in model.classifier.modules() if isinstance(layer, nn.Linear)][-1]
+        weight, bias = fitted.weight, fitted.bias
+        if whitening is not None:
+            weight, bias = whitening.folded(weight, bias)
         with torch.no_grad():
-            last.weight.copy_(fitted.weight)
-            last.bias.copy_(fitted.bias)
+            output_layer(model).weight.copy_(weight)
+            output_layer(model).bias.copy_(bias)
         for plasticity in hooked:
             plasticity.detach()
         seconds = time.perf_counter() - start
         MetricsFile(out).log_metrics({"epoch": 0, "seconds": seconds, "penalty": fitted.penalty, "scale": fitted.scale})
-        return model
+        return model, whitening
+
+    def _view_whitening(self, model: Network) -> ViewWhitening | None:
+        """Learned from two views of each of some unlabelled images, if that was asked for."""
+        count, images = min(self.options.views, len(self.data.unlabelled)), self.data.unlabelled
+        if not count:
+            return None
+        if self.views() == "none":
+            raise RunError("--views needs images that may be changed at random: give --augment, or leave it out")
+        generator = torch.Generator().manual_seed(self.options.seed)
+        some = images.subset(torch.randperm(len(images), generator=generator)[:count].tolist())
+        one, other = (self.taken(model, some, self.views(), seed)[0] for seed in (0, 1))
+        return ViewWhitening.fit(one, other)
 
     @property
     def final(self) -> SavedNetwork:
         """What is kept in the end: the network, or its student."""
         if self.options.student is None:
-            return self.network
+            return self._read_out
         known = self.network.model
         described = network_options(
             self.options.student, width=None, hidden=None, image_size=known["image_size"], channels=known["channels"]
         )
-        return SavedNetwork({**described, "hebbian": False}, self.network.preprocessing, {})
+        return SavedNetwork({**described, **self._mirrored, "hebbian": False}, self.network.preprocessing, {})
 
-    def self_train(self, folder: RunFolder) -> Network:
-        """Let the student learn from a ridge regression on the network's features; goes on at its checkpoint."""
-        options, data = self.options, self.data
-        teacher = self._teacher(folder.path / TEACHER)
-        torch.manual_seed(options.seed)
-        model = self.final.build(len(data.classes), dropout=0.0)
-        lr = USUAL_LR * options.batch_size / USUAL_BATCH if options.lr is None else options.lr
-        module = SelfTraining(model, teacher=teacher, labels=data.train.labels, lr=lr, seed=options.seed)
-        batches = Batches(
-            _numbered(data.unlabelled, data.train),
-            self.network.preprocessing,
-            batch_size=options.batch_size,
-            shuffle=True,
-            seed=options.seed,
-            augment="hard" if options.augment is None and self._augment() != "none" else self._augment(),
-        )
-        trainer = make_trainer(
-            epochs=options.epochs,
-            out=folder.path,
-            precision=options.precision,
-            progress=self.progress,
-            deterministic=options.deterministic,
-        )
-        fit(trainer, module, batches, None, ckpt=folder.checkpoint)
-        model.to(trainer.strategy.root_device)  # where Lightning takes it away from
-        return model
+    @property
+    def _read_out(self) -> SavedNetwork:
+        return replace(self.network, model={**self.network.model, **self._mirrored})
 
-    def _teacher(self, where: Path) -> Tensor:
-        """What the ridge regression takes the unlabelled images for, ``(N, classes)``; asked once and kept."""
-        kept = where / "predictions.safetensors"
-        if not kept.is_file():
-            start = time.perf_counter()
-            model = self._fit_ridge(self.data.train, where)
-            with self._precision(model):
-                logits, _ = predict_logits(model, self._ordered(self.data.unlabelled))
-            save_weights(kept, {"logits": logits}, {})
-            MetricsFile(where).log_metrics({"epoch": 0, "seconds": time.perf_counter() - start})
-        return torch.softmax(load_weights(kept)[0]["logits"], dim=1)
+    @property
+    def _mirrored(self) -> dict[str, bool]:
+        """Whoever is taught mirror images in closed form, or by who was, is asked about both."""
+        return {"mirrored": True} if self.options.ridge and self.augment() != "none" else {}
 
     def score(self, model: Network, images: ImageSet) -> dict[str, float]:
         """Scores on one set of images, in per cent."""
-        return self._scores(*predict_logits(model, self._ordered(images)))
+        return self._scores(*predict_logits(model, self.ordered(images)))
 
     def _scores(self, logits: Tensor, labels: Tensor) -> dict[str, float]:
         scores = classification_scores(logits, labels, len(self.data.classes))
@@ -222,7 +201,7 @@ class Supervised:
     def _build(self) -> tuple[Network, list[Plasticity]]:
         """A new network and what is hooked onto it; layers that divide by |w| go on doing so."""
         torch.manual_seed(self.options.seed)
-        model = self.network.build(len(self.data.classes), self.options.dropout)
+        model = self._read_out.build(len(self.data.classes), self.options.dropout)
         hooked = []
         if normalised := self.network.normalised():
             hooked = [attach(model.features, {name: SWTA() for name in normalised})]
@@ -255,10 +234,15 @@ class Supervised:
         )
         return model, module, [*hooked, *([] if module.plasticity is None else [module.plasticity])]
 
-    def _augment(self) -> Augmentation:
+    def augment(self) -> Augmentation:
+        """How labelled images are changed."""
         if self.options.augment is not None:
             return self.options.augment
         return "shift" if self.data.train.images.shape[1] >= 3 else "none"
+
+    def views(self) -> Augmentation:
+        """How unlabelled images are changed: as much as there is, where nothing was asked for and images may be."""
+        return "hard" if self.options.augment is None and self.augment() != "none" else self.augment()
 
     def _loaders(
         self, trainer: lightning.Trainer, model: Network, images: ImageSet, scored: ImageSet | None
@@ -267,47 +251,43 @@ class Supervised:
         size, seed = self.options.batch_size, self.options.seed
         if self._features_rest(model):
             model.to(trainer.strategy.root_device)
-            train = FeatureBatches(*self._taken(model, images), batch_size=size, shuffle=True, seed=seed)
+            train = FeatureBatches(*self.taken(model, images), batch_size=size, shuffle=True, seed=seed)
             if scored is None:
                 return train, None
-            return train, FeatureBatches(*self._taken(model, scored), batch_size=256, shuffle=False)
+            return train, FeatureBatches(*self.taken(model, scored), batch_size=256, shuffle=False)
         shuffled = Batches(
-            images, self.network.preprocessing, batch_size=size, shuffle=True, seed=seed, augment=self._augment()
+            images, self.network.preprocessing, batch_size=size, shuffle=True, seed=seed, augment=self.augment()
         )
-        return shuffled, None if scored is None else self._ordered(scored)
+        return shuffled, None if scored is None else self.ordered(scored)
 
     def _features_rest(self, model: Network) -> bool:
         """Whether every epoch would compute the same features, few enough to keep."""
-        if not (self.options.probe or self.options.taught) or self._augment() != "none":
+        if not (self.options.probe or self.options.taught) or self.augment() != "none":
             return False
         size = next(layer.in_features for layer in model.classifier.modules() if isinstance(layer, nn.Linear))
         return size * (len(self.data.train) + len(self.data.validation)) <= MOST_FEATURES
 
-    def _taken(self, model: Network, images: ImageSet) -> tuple[Tensor, Tensor]:
-        features, labels = layer_features(model, self._ordered(images))
+    def taken(
+        self, model: Network, images: ImageSet, augment: Augmentation = "none", seed: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """Features and labels of images, changed at random if that is asked for, in their order."""
+        batches = Batches(images, self.network.preprocessing, batch_size=256, shuffle=False, augment=augment, seed=seed)
+        features, labels = layer_features(model, batches)
         return features["features"], labels
 
-    def _precision(self, model: Network) -> torch.autocast:
-        """The precision that was asked for, where no trainer sees to it."""
+    def precision(self, model: Network) -> torch.autocast:
+        """A context with the precision that was asked for, where no trainer sees to it."""
         device = next(model.parameters()).device.type
         return torch.autocast(device, torch.bfloat16, enabled=self.options.precision == "bf16-mixed")
 
-    def _ordered(self, images: ImageSet) -> Batches:
+    def ordered(self, images: ImageSet) -> Batches:
+        """Batches of images as they are."""
         return Batches(images, self.network.preprocessing, batch_size=256, shuffle=False)
 
 
-def _numbered(unlabelled: ImageSet, labelled: ImageSet) -> ImageSet:
-    """All images, each with its row among a student's targets for a label.
-
-    Unlabelled image i is row i, labelled image j row N + j, as often as it takes to be a tenth of all.
-    """
-    often = max(1, round(LABELLED_SHARE / (1 - LABELLED_SHARE) * len(unlabelled) / len(labelled)))
-    rows = torch.arange(len(unlabelled) + len(labelled))
-    return ImageSet(
-        images=torch.cat([unlabelled.images, *[labelled.images] * often]),
-        labels=torch.cat([rows[: len(unlabelled)], *[rows[len(unlabelled) :]] * often]),
-        names=[*unlabelled.names, *labelled.names * often],
-    )
+def output_layer(model: Network) -> nn.Linear:
+    """The classifier's last layer."""
+    return [layer for layer in model.classifier.modules() if isinstance(layer, nn.Linear)][-1]
 
 
 def untrained(described: Mapping[str, Any], data: ImageData, whiten: bool) -> SavedNetwork:

@@ -15,7 +15,8 @@ from fasthebb.evaluation import predict_logits
 from fasthebb.models import Network, build_model
 from fasthebb.runs.options import PretrainOptions
 from fasthebb.runs.pretrain import learning
-from fasthebb.runs.supervised import FOLDS, LABELLED_SHARE
+from fasthebb.runs.self_training import LABELLED_SHARE
+from fasthebb.runs.supervised import FOLDS
 from fasthebb.study.grid import Cell, pretrain_options, pretrainings
 from fasthebb.study.network import network_of
 from fasthebb.study.options import StudyOptions

@@ -179,7 +179,8 @@ def finetune_options(cell: Cell, options: StudyOptions, stretch: float = 1.0) ->
     probe = cell.readout == "probe"
     lr = options.probe_lr if probe and options.probe_lr is not None else options.lr
     weight_decay = options.probe_weight_decay if probe else options.weight_decay
-    assert weight_decay is not None and options.epochs and options.select
+    closed = cell.readout in ("ridge", "student")
+    assert weight_decay is not None and options.epochs and options.select and options.views is not None
     return FinetuneOptions(
         **_common(options),
         **network,
@@ -192,9 +193,10 @@ def finetune_options(cell: Cell, options: StudyOptions, stretch: float = 1.0) ->
         rule=cell.method.beside if cell.readout == "finetune" else None,
         code=options.code,
         cv=options.cv,
-        ridge=cell.readout in ("ridge", "student"),
+        ridge=closed,
+        views=options.views if closed else 0,
         student=options.student if cell.readout == "student" else None,
-        select="last" if cell.readout in ("taught", "ridge", "student") else options.select,
+        select="last" if closed or cell.readout == "taught" else options.select,
         epochs=max(1, round(options.epochs * stretch)),
         stretch=stretch,
         lr=None if cell.readout in ("taught", "student") else lr,  # these have their own

@@ -31,6 +31,8 @@ class StudyOptions:
             another network by backprop, on what "ridge" takes the unlabelled images for, and later on what it does
             itself.
         student: the network of the readout "student"; "cnn8" if left out.
+        views: for "ridge" and "student": whiten features by how two random changes of an image make them differ, on so
+            many unlabelled images; 0 leaves them as they are.
         search: trials of a search for each method's learning rates and weight decay, by cross-validation on the
             smallest amount of labels, drawn by a seed of its own; 0 takes the settings below.
         cv: estimate by cross-validation on the labelled images in so many folds, for data without images to test on.
@@ -71,6 +73,7 @@ class StudyOptions:
     draws: int | None = None
     readouts: list[Readout] | None = None
     student: str = "cnn8"
+    views: int | None = None
     search: int = 0
     cv: int = 0
     jobs: int = 1
@@ -112,6 +115,7 @@ USUAL: dict[str, Any] = {
     "seeds": 5,
     "draws": 1,
     "readouts": ["finetune"],
+    "views": 0,
     "model": "cnn6",
     "batch_size": 64,
     "precision": "32-true",
@@ -148,6 +152,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         **USUAL,
         "methods": ["wta+at-once"],
         "readouts": ["student"],
+        "views": 8000,
         "model": "triangle2",
         "batch_size": 250,
         "precision": "bf16-mixed",

@@ -12,9 +12,11 @@ from fasthebb.training.pretraining import HebbianPretraining, Order
 from fasthebb.training.readouts import Readout, ReadoutWarning
 from fasthebb.training.selection import best_weights, folds
 from fasthebb.training.self_training import USUAL_BATCH, USUAL_LR, SelfTraining
+from fasthebb.training.spreading import spread_labels
 from fasthebb.training.taught import TaughtClassifier
 from fasthebb.training.trainer import Precision, fit, make_trainer
 from fasthebb.training.vae import VAEPretraining
+from fasthebb.training.view_whitening import ViewWhitening
 from fasthebb.training.weights import WeightsError, load_into, load_weights, save_weights
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "SelfTraining",
     "TaughtClassifier",
     "VAEPretraining",
+    "ViewWhitening",
     "WeightsError",
     "balanced_class_weights",
     "best_weights",
@@ -45,5 +48,6 @@ __all__ = [
     "reestimate_batch_norm",
     "ridge",
     "save_weights",
+    "spread_labels",
     "trained_seconds",
 ]

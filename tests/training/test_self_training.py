@@ -68,8 +68,8 @@ def test_the_student_surpasses_its_teacher() -> None:
         right = (module.model.eval()(loader.preprocessing(unseen)).argmax(1) == classes).double().mean()
     before = (teacher.argmax(1) == hidden).double().mean()
     assert before < 0.7
-    assert right > 0.85
-    assert (module.target[:UNLABELLED].argmax(1) == hidden).double().mean() > 0.85
+    assert right > before + 0.15
+    assert (module.target[:UNLABELLED].argmax(1) == hidden).double().mean() > before + 0.1
 
 
 def test_targets_go_from_the_teacher_to_the_student_and_labels_stay() -> None:

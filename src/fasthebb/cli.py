@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[type, Callable[..., Any], bool, str]] = {
     "pretrain": (runs.PretrainOptions, runs.pretrain, True, "let hidden layers learn from unlabelled images"),
     "finetune": (runs.FinetuneOptions, runs.finetune, True, "train a classifier on the labelled ones"),
     "evaluate": (runs.EvaluateOptions, runs.evaluate, False, "score a classifier on labelled images"),
-    "predict": (runs.PredictOptions, runs.predict, False, "the class of new images, as a table"),
+    "predict": (runs.PredictOptions, runs.predict, False, "the class of new images, or of each of their pixels"),
     "study": (StudyOptions, study, True, "compare methods with few labels; stopped, it goes on where it was"),
     "report": (ReportOptions, report, True, "one page of a study, and its tables"),
     "benchmark": (BenchmarkOptions, benchmark, False, "how fast a step is, against the floor and backprop"),
@@ -196,9 +196,10 @@ def _one_line_warning(message: Warning | str, category: type[Warning], *where: A
 def _print_result(command: str, result: Any, out: str | None) -> None:
     console = Console()
     if command == "predict":
-        table = Table("file", "class", "probability")
+        table = Table(*(result[0] if result else ["file"]))
         for row in result[:20]:
-            table.add_row(escape(row["file"]), escape(row["class"]), f"{row['probability']:.3f}")
+            values = (f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values())
+            table.add_row(*map(escape, values))
         console.print(table)
         if len(result) > 20:
             console.print(f"and {len(result) - 20} more" + ("" if out else "; --out keeps all of them"))

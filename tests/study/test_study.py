@@ -16,7 +16,7 @@ import yaml
 from filelock import FileLock
 
 import fasthebb
-from fasthebb.data import DataError
+from fasthebb.data import DataError, ImageData, ImageSet
 from fasthebb.runs import RunError, SavedNetwork
 from fasthebb.study import StudyOptions, study
 from fasthebb.study import search as search_module
@@ -27,7 +27,15 @@ from fasthebb.study.methods import method_named
 from fasthebb.study.options import resolved
 from fasthebb.study.work import Worker
 
-LABELS = torch.arange(1000) % 10
+
+def labelled(count: int, classes: int) -> ImageData:
+    """Images of which only the labels matter."""
+    images = torch.zeros(count, 1, 1, 1, dtype=torch.uint8)
+    every = ImageSet(images, torch.arange(count) % classes, [str(row) for row in range(count)])
+    return ImageData(every, every, every, every, [str(one) for one in range(classes)], [], "nothing")
+
+
+MANY = labelled(1000, 10)
 Run = Callable[..., Any]
 
 
@@ -231,7 +239,7 @@ def test_mistakes_are_told_at_once(small: StudyOptions, tmp_path: Path, options:
 
 def test_two_workers_never_do_the_same_cell(small: StudyOptions, tmp_path: Path, counted: list[str]) -> None:
     options = resolved(replace(small, methods=["none"], labels=["3"]))
-    cells = make_grid(options, torch.arange(18) % 3)
+    cells = make_grid(options, labelled(18, 3))
     folder = StudyFolder(tmp_path / "out", options)
     worker = Worker(folder, options, _data(options), cells, progress=False)
     taken = folder.lock(cells[0])
@@ -251,7 +259,7 @@ def _hold(lock_file: str, held: Any) -> None:
 
 def test_the_cell_of_a_killed_worker_is_taken_over(small: StudyOptions, tmp_path: Path) -> None:
     options = resolved(replace(small, methods=["none"], labels=["3"], seeds=1))
-    cell = make_grid(options, torch.arange(18) % 3)[0]
+    cell = make_grid(options, labelled(18, 3))[0]
     folder = StudyFolder(tmp_path / "out", options)
     lock = folder.lock(cell)
     Path(lock.lock_file).parent.mkdir()
@@ -286,7 +294,7 @@ def test_a_dry_run_trains_nothing_and_says_how_long_it_takes(
 
 def test_the_grid_has_whole_seeds_and_draws_of_few_labels_only() -> None:
     options = resolved(StudyOptions(methods=["none", "swta"], labels=["0.05", "0.5"], seeds=2, draws=3))
-    cells = make_grid(options, LABELS)
+    cells = make_grid(options, MANY)
     assert len(cells) == 2 * 2 * (3 + 1)
     assert [cell.seed for cell in cells] == sorted(cell.seed for cell in cells)
     draws = {name: {cell.draw_seed for cell in cells if cell.method.name == name} for name in ("none", "swta")}
@@ -296,7 +304,7 @@ def test_the_grid_has_whole_seeds_and_draws_of_few_labels_only() -> None:
 
 def test_a_method_says_how_it_pretrains() -> None:
     options = resolved(StudyOptions(methods=["random", "hpca@conv1/conv2", "vae", "oja", "swta", "hpca+whiten"]))
-    found = {one.method.name: pretrain_options(one, options) for one in pretrainings(make_grid(options, LABELS))}
+    found = {one.method.name: pretrain_options(one, options) for one in pretrainings(make_grid(options, MANY))}
     assert (found["random"].lr, found["random"].epochs) == (0.0, 1)
     assert found["hpca@conv1/conv2"].layers == ["conv1", "conv2"]
     assert (found["vae"].method, found["vae"].lr) == ("vae", None)
@@ -307,7 +315,7 @@ def test_a_method_says_how_it_pretrains() -> None:
 
 def test_a_rule_may_learn_at_once() -> None:
     options = resolved(StudyOptions(methods=["wta+at-once", "sanger+hybrid+at-once+whiten"], pretrain_lr=0.1))
-    one, other = [pretrain_options(one, options) for one in pretrainings(make_grid(options, LABELS))][:2]
+    one, other = [pretrain_options(one, options) for one in pretrainings(make_grid(options, MANY))][:2]
     assert (one.method, one.rule, one.whiten, one.lr, one.epochs) == ("at-once", fasthebb.WTA(), False, None, None)
     assert (other.method, other.whiten) == ("at-once", True)
     assert isinstance(method_named("sanger+hybrid+at-once").beside, fasthebb.Hybrid)

@@ -121,11 +121,25 @@ def test_greedy_settles_batch_norm_with_the_final_weights_of_the_layers_before(m
     torch.testing.assert_close(model.features.norm1.running_mean, out.mean(dim=(0, 2, 3)), rtol=0.05, atol=0.01)
 
 
-def test_greedy_needs_a_sequence(make_model: Model) -> None:
-    model = make_model()
-    model.features = nn.ModuleDict({"conv": nn.Conv2d(1, 2, 3)})  # type: ignore[assignment]
-    with pytest.raises(TypeError, match="Sequential"):
-        HebbianPretraining(model, fasthebb.HPCA(), order="greedy", epochs=1)
+def test_greedy_follows_the_order_of_use_whatever_holds_the_layers(make_model: Model, loader: Any) -> None:
+    plain, other = make_model(), make_model()
+
+    class Backwards(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last, self.first = other.features[6:], other.features[:6]
+
+        def forward(self, images: Tensor) -> Tensor:
+            features: Tensor = self.last(self.first(images))
+            return features
+
+    own = other.features
+    other.features = Backwards()  # type: ignore[assignment]
+    for model in (plain, other):
+        module = HebbianPretraining(model, fasthebb.HPCA(), order="greedy", epochs=1)
+        train(module, loader)
+    assert next(iter(module.plasticity.layers)) == "last.conv3"
+    assert not changed(state(plain.features), state(own))
 
 
 @pytest.mark.parametrize(

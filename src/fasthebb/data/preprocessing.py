@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from fasthebb.data.errors import DataError
 from fasthebb.data.images import ImageSet
+from fasthebb.data.masked import MaskedSet
 
 TILE = 32  # pixels: a larger image is whitened in tiles of this size, as one matrix for all of it would not fit
 WHITENING_FLOOR = 1e-2
 
 _CHUNK = 2048  # images
+_ROWS, _SLICES = 512, 16  # of a large image or volume at a time; whole tiles
 _WHITENING_KEY = "preprocessing.whitening"
 _TILE_MEAN_KEY = "preprocessing.tile_mean"
 
@@ -34,7 +36,8 @@ class Preprocessing(nn.Module):
         std: ``(C,)`` float32; 1 for a channel that is constant.
         whitening: ``(D, D)`` float32 with ``D = C * tile * tile``, or ``None``.
         tile_mean: ``(D,)`` float32, mean of the standardised tiles, or ``None``.
-        image_size: side in pixels of the images that it was fitted on.
+        image_size: side in pixels of the images that it was fitted on; of images of differing sizes that of a tile, 0
+            without whitening.
         tile: side of a tile in pixels, 0 without whitening.
 
     Example:
@@ -72,47 +75,64 @@ class Preprocessing(nn.Module):
             )
 
     @classmethod
-    def fit(cls, images: Tensor | ImageSet, *, whiten: bool = False) -> Preprocessing:
-        """Fit on training images; their labels are not used.
+    def fit(cls, images: Tensor | ImageSet | MaskedSet | Sequence[Tensor], *, whiten: bool = False) -> Preprocessing:
+        """Fit on training images; neither labels nor masks are used.
 
         Args:
-            images: ``(N, C, S, S)`` uint8, or float in [0, 1], or a set of such; read in chunks.
-            whiten: whether to whiten too.
+            images: ``(N, C, S, S)`` uint8, or float in [0, 1], or a set of such; read in chunks. Or N images of any
+                sizes ``(C, H, W)`` or ``(C, D, H, W)``, or a set of such; these are whitened in tiles of 32 x 32, what
+                is left of an image beyond the last whole tile is not looked at.
+            whiten: whether to whiten too; flat images only.
 
         Raises:
             DataError: if there are no images, or whitening does not fit their size.
         """
-        pixels = images.images if isinstance(images, ImageSet) else images
-        if pixels.ndim != 4 or len(pixels) == 0 or pixels.shape[2] != pixels.shape[3]:
-            raise DataError(
-                f"found images of shape {tuple(pixels.shape)}, expected square ones (N, C, S, S) and at least one"
-            )
-        count = len(pixels) * pixels.shape[2] * pixels.shape[3]
-        total, squares = torch.zeros(2, pixels.shape[1], dtype=torch.float64)
-        for x in _chunks(pixels):
+        if isinstance(images, ImageSet | MaskedSet):
+            return cls.fit(images.images, whiten=whiten)
+        if isinstance(images, Tensor):
+            if images.ndim != 4 or len(images) == 0 or images.shape[2] != images.shape[3]:
+                raise DataError(
+                    f"found images of shape {tuple(images.shape)}, expected square ones (N, C, S, S) and at least one"
+                )
+            return cls._fit(_chunks(images), _chunks(images) if whiten else None, images.shape[-1])
+        if not len(images):
+            raise DataError("found no images to fit a preprocessing on, expected at least one")
+        if whiten and images[0].ndim != 3:
+            raise DataError("found volumes, whitening works in flat tiles: leave whitening out")
+        return cls._fit(_slabs(images), _whole_tiles(images) if whiten else None, TILE if whiten else 0)
+
+    @classmethod
+    def _fit(cls, chunks: Iterable[Tensor], to_whiten: Iterable[Tensor] | None, image_size: int) -> Preprocessing:
+        """Fit on chunks ``(n, C, *size)``, and whiten by others of whole tiles."""
+        moments = torch.zeros(2, 1, dtype=torch.float64)
+        count = 0
+        for x in chunks:
             exact = x.double()
-            total += exact.sum((0, 2, 3))
-            squares += exact.square_().sum((0, 2, 3))
-        mean = total / count
-        std = (squares / count - mean**2).clamp_min(0).sqrt()
+            axes = [0, *range(2, x.ndim)]
+            count += x.numel() // x.shape[1]
+            moments = moments + torch.stack([exact.sum(axes), exact.square_().sum(axes)])
+        mean, squares = moments / count
+        std = (squares - mean**2).clamp_min(0).sqrt()
         std = torch.where(std > 1e-6, std, torch.ones_like(std))  # a constant channel becomes 0, not 0 / 0
-        fitted = cls(mean, std, image_size=pixels.shape[-1])
-        return cls(mean, std, pixels.shape[-1], *fitted._zca(pixels)) if whiten else fitted
+        fitted = cls(mean, std, image_size)
+        return fitted if to_whiten is None else cls(mean, std, image_size, *fitted._zca(to_whiten))
 
     def forward(self, images: Tensor) -> Tensor:
         """Preprocess a batch.
 
         Args:
-            images: ``(N, C, H, W)`` uint8, or float in [0, 1], on any device.
+            images: ``(N, C, H, W)``, or ``(N, C, D, H, W)`` without whitening, uint8 or float in [0, 1], on any device.
 
         Returns:
-            ``(N, C, H, W)`` float32 on the images' device.
+            The same shape, float32 on the images' device.
 
         Raises:
             DataError: if the channels differ from the fitted ones, or tiles do not fit.
         """
-        if images.ndim != 4 or images.shape[1] != len(self.mean):
+        if images.ndim not in (4, 5) or images.shape[1] != len(self.mean):
             raise DataError(f"found images {tuple(images.shape)}, expected {len(self.mean)} channels: (N, C, H, W)")
+        if images.ndim == 5 and self.whitening is not None:
+            raise DataError(f"found volumes {tuple(images.shape)}, this preprocessing whitens flat images (N, C, H, W)")
         x = self._standardise(images)
         if self.whitening is None or self.tile_mean is None:
             return x
@@ -164,7 +184,7 @@ class Preprocessing(nn.Module):
 
     def _standardise(self, images: Tensor) -> Tensor:
         scale = 1.0 / 255 if images.dtype == torch.uint8 else 1.0
-        mean, std = (v.to(images.device).reshape(-1, 1, 1) for v in (self.mean, self.std))
+        mean, std = (v.to(images.device).reshape(-1, *[1] * (images.ndim - 2)) for v in (self.mean, self.std))
         return images.to(torch.float32).mul(scale).sub_(mean).div_(std)
 
     def _tiles(self, x: Tensor) -> Tensor:
@@ -180,17 +200,19 @@ class Preprocessing(nn.Module):
         grid = x.reshape(len(x), channels, height // tile, tile, width // tile, tile)
         return grid.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels * tile * tile)
 
-    def _zca(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    def _zca(self, chunks: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
         """The whitening matrix ``(D, D)`` and the mean ``(D,)`` of the standardised tiles, in float64."""
         inputs = len(self.mean) * min(TILE, self.image_size) ** 2
         products = torch.zeros(inputs, inputs, dtype=torch.float64)
         sums = torch.zeros(inputs, dtype=torch.float64)
         count = 0
-        for x in _chunks(pixels):
+        for x in chunks:
             tiles = self._tiles(self._standardise(x))
             products += (tiles.T @ tiles).double()
             sums += tiles.double().sum(0)
             count += len(tiles)
+        if not count:
+            raise DataError(f"found no image of at least {TILE} x {TILE} pixels to whiten: leave whitening out")
         mean = sums / count
         covariance = products / count - torch.outer(mean, mean)
         eigenvalues, vectors = torch.linalg.eigh(covariance)
@@ -201,5 +223,30 @@ class Preprocessing(nn.Module):
 def _chunks(images: Tensor) -> Iterator[Tensor]:
     """Images in chunks, as float32 in [0, 1]."""
     for start in range(0, len(images), _CHUNK):
-        chunk = images[start : start + _CHUNK]
-        yield chunk.to(torch.float32) / 255 if chunk.dtype == torch.uint8 else chunk.to(torch.float32)
+        yield _unit(images[start : start + _CHUNK])
+
+
+def _slabs(images: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Images of any sizes ``(C, *size)`` one by one, large ones in slabs ``(1, C, *size)``, as float32 in [0, 1]."""
+    for image in images:
+        thick = _ROWS if image.ndim == 3 else _SLICES
+        for start in range(0, image.shape[1], thick):
+            yield _unit(image[None, :, start : start + thick])
+
+
+def _unit(images: Tensor) -> Tensor:
+    return images.to(torch.float32) / 255 if images.dtype == torch.uint8 else images.to(torch.float32)
+
+
+def _whole_tiles(images: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Images of any sizes ``(C, H, W)`` as tiles ``(n, C, 32, 32)``, as float32 in [0, 1], many at a time."""
+    held: list[Tensor] = []
+    for x in _slabs(images):
+        grid = x[0].unfold(1, TILE, TILE).unfold(2, TILE, TILE) if min(x.shape[2:]) >= TILE else x.new_empty(0)
+        if grid.numel():
+            held.append(grid.permute(1, 2, 0, 3, 4).flatten(0, 1))
+        if sum(map(len, held)) >= _CHUNK:
+            yield torch.cat(held)
+            held = []
+    if held:
+        yield torch.cat(held)

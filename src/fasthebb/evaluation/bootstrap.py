@@ -1,6 +1,6 @@
 """How far a score might have come out differently with other test images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -52,6 +52,24 @@ def bootstrap_intervals(
         )
     if count and (labels.min() < 0 or labels.max() >= classes):
         raise ValueError(f"labels must lie between 0 and {classes - 1}, leave unlabelled images (-1) out")
+    true = labels.cpu().numpy()
+    right = (logits.argmax(dim=1).cpu().numpy() == true).astype(float)
+    drawn: dict[str, list[float]] = {"top1": [], "balanced_accuracy": []}
+    for times in times_drawn(count, groups, resamples=resamples, seed=seed):
+        images = np.bincount(true, weights=times, minlength=classes)  # (classes,)
+        hits = np.bincount(true, weights=times * right, minlength=classes)
+        present = images > 0
+        drawn["top1"].append(100 * float(hits.sum() / images.sum()))
+        drawn["balanced_accuracy"].append(100 * float((hits[present] / images[present]).mean()))
+    return {name: middle(values) for name, values in drawn.items() if values}
+
+
+def times_drawn(count: int, groups: Sequence[str] | None, *, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each of `count` images is drawn, `(count,)`, once a resample; nothing where they are one group.
+
+    >>> sorted(int(times.sum()) for times in times_drawn(3, ["a", "a", ""], resamples=50, seed=0))[::49]
+    [2, 4]
+    """
     if groups is None:
         unit, units = np.arange(count), count  # the unit that each image is of
     else:
@@ -59,21 +77,13 @@ def bootstrap_intervals(
         found, unit = np.unique(names, return_inverse=True)
         units = len(found)
     if units < 2:
-        return {}
-    true = labels.cpu().numpy()
-    right = (logits.argmax(dim=1).cpu().numpy() == true).astype(float)
+        return
     generator = np.random.default_rng(seed)
-    drawn: dict[str, list[float]] = {"top1": [], "balanced_accuracy": []}
     for _ in range(resamples):
-        times = np.bincount(generator.integers(units, size=units), minlength=units)[unit]  # (N,) each image was drawn
-        images = np.bincount(true, weights=times, minlength=classes)  # (classes,)
-        hits = np.bincount(true, weights=times * right, minlength=classes)
-        present = images > 0
-        drawn["top1"].append(100 * float(hits.sum() / images.sum()))
-        drawn["balanced_accuracy"].append(100 * float((hits[present] / images[present]).mean()))
-    return {name: _middle(values) for name, values in drawn.items()}
+        yield np.bincount(generator.integers(units, size=units), minlength=units)[unit]
 
 
-def _middle(values: Sequence[float]) -> tuple[float, float]:
+def middle(values: Sequence[float]) -> tuple[float, float]:
+    """Between which 95 % of the values lie."""
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)

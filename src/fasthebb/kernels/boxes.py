@@ -28,7 +28,9 @@ def box_sum(
     x: Tensor, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
 ) -> Tensor:
     """Sum of ``x`` ``(B, C, *in)`` over each window, channel by channel: ``(B, C, *out)``."""
-    if all(d == 1 for d in dilation) and all(2 * p <= k for p, k in zip(padding, kernel, strict=True)):
+    settings = list(zip(x.shape[2:], kernel, padding, dilation, strict=True))
+    # avg_pool3d refuses images that reach the size of the kernel by their padding alone
+    if all(d == 1 and 2 * p <= k <= size for size, k, p, d in settings):
         pooled: Tensor = _POOLS[len(kernel)](x, tuple(kernel), tuple(stride), tuple(padding))
         return pooled * prod(kernel)
     flat = x.reshape(-1, 1, *x.shape[2:])

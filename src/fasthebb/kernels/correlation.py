@@ -86,8 +86,8 @@ def _weight_gradient(
 ) -> Tensor:
     """Of a transposed convolution if there is an ``output_padding``."""
     gradient: Tensor = torch.ops.aten.convolution_backward(
-        q,
-        x,
+        _as_batch(q),
+        _as_batch(x),
         weight.to(q.dtype),
         None,
         list(stride),
@@ -99,3 +99,12 @@ def _weight_gradient(
         [False, True, False],
     )[1]
     return gradient
+
+
+def _as_batch(x: Tensor) -> Tensor:
+    """A batch of one with the stride of larger ones.
+
+    That of ``image[None]`` hides that an image has its channels innermost: the weight gradient then reads other numbers
+    where the weight has them innermost too (pytorch/pytorch#110387).
+    """
+    return x.as_strided(x.shape, (x.numel(), *x.stride()[1:])) if x.shape[0] == 1 else x

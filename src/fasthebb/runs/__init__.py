@@ -1,12 +1,9 @@
 """The commands as functions: each reads options, works in a run folder that resumes, and leaves its results there."""
 
-from fasthebb.runs.evaluate import evaluate
-from fasthebb.runs.finetune import finetune
+from fasthebb.runs.commands import evaluate, finetune, predict, pretrain
 from fasthebb.runs.folder import RunError, RunFolder
 from fasthebb.runs.options import EvaluateOptions, FinetuneOptions, PredictOptions, PretrainOptions
-from fasthebb.runs.predict import predict
-from fasthebb.runs.pretrain import pretrain
-from fasthebb.runs.saved import SavedNetwork
+from fasthebb.runs.saved import SavedNetwork, SavedSegmentation
 
 __all__ = [
     "EvaluateOptions",
@@ -16,6 +13,7 @@ __all__ = [
     "RunError",
     "RunFolder",
     "SavedNetwork",
+    "SavedSegmentation",
     "evaluate",
     "finetune",
     "predict",

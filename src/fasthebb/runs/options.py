@@ -9,6 +9,9 @@ from fasthebb.training import Order, Precision
 
 Select = Literal["last", "labelled-cv", "validation"]
 """How the epoch is chosen whose weights a fine-tuning keeps."""
+Task = Literal["classification", "segmentation"]
+Semi = Literal["none", "mean-teacher", "cross-pseudo", "cross-consistency", "rectified-pyramid"]
+"""How the images without masks take part in a fine-tuning."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,11 @@ class DataOptions:
         group: column of the label file (a patient, a slide) whose values never straddle splits.
         strict: stop at the first unreadable image instead of leaving it out.
         seed: fixes weights, order and the draw of labels.
+        task: "classification" of whole images, or "segmentation": a class for each pixel, from masks.
+        crop: for segmentation: side in pixels of the crops that are trained on; 128 if left out, of volumes 32.
+        depth: for segmentation: how often a U-Net halves its maps; 4 if left out, of volumes 3.
+        norm: for segmentation: "batch", "instance" or "none" in a U-Net; "batch" if left out.
+        ignore_value: for segmentation: value of the masks' pixels that count for nothing.
         batch_size: images a step.
         precision: "32-true", or "bf16-mixed" for products in bfloat16.
         deterministic: use only operations that give the same result on every run.
@@ -36,6 +44,11 @@ class DataOptions:
     group: str | None = None
     strict: bool = False
     seed: int = 0
+    task: Task = "classification"
+    crop: int | None = None
+    depth: int | None = None
+    norm: Literal["batch", "instance", "none"] | None = None
+    ignore_value: int | None = None
     batch_size: int = 64
     precision: Precision = "32-true"
     deterministic: bool = False
@@ -63,7 +76,8 @@ class PretrainOptions(DataOptions):
         lr: learning rate; if left out 0.1, for competitive rules 0.01, for the two VAEs 0.01 and 0.001; 0 is the
             control in which only batch norm adapts.
         model: "cnn6", "cnn8", "cnn10", "vgg11", "vgg13", "vgg16", "vgg19", "softhebb", "triangle2", or a network of
-            torchvision or timm.
+            torchvision or timm; for segmentation "unet", or "deeplabv3_resnet50" or "fcn_resnet50" of torchvision. If
+            left out, "cnn6" and "unet".
         width: factor on the numbers of channels of its convolutions.
         hidden: neurons of its dense layer, 0 for none; if left out, 4096, and none in a VGG.
         image_size: height and width in pixels that images are resized to; the network's own if left out.
@@ -86,7 +100,7 @@ class PretrainOptions(DataOptions):
     fold: bool = True
     epochs: int | None = None
     lr: float | None = None
-    model: str = "cnn6"
+    model: str | None = None
     width: float = 1.0
     hidden: int | None = None
     image_size: int | None = None
@@ -120,6 +134,10 @@ class FinetuneOptions(DataOptions):
             own rule is ``--rule.rule hpca``) or a ``module.Class``, with fields ``--rule.FIELD``.
         code: neurons of a dense layer between features and classes, whose signs are a short code for retrieval; 0 for
             none.
+        semi: for segmentation: how images without masks take part: "none", "mean-teacher", "cross-pseudo" (two networks
+            teach each other), "cross-consistency", "rectified-pyramid".
+        frozen: for segmentation: names or patterns of the layers that stay as they are.
+        features_lr: for segmentation: factor on the learning rate of the pre-trained layers.
         cv: estimate the scores by cross-validation on the labelled images in so many folds, and hold none out for
             validation and test; 0 scores the test images.
         select: the epoch whose weights are kept: "last"; "labelled-cv" as many epochs as were best in a five-fold
@@ -152,6 +170,9 @@ class FinetuneOptions(DataOptions):
     student: str | None = None
     rule: Rule | None = None
     code: int = 0
+    semi: Semi = "none"
+    frozen: list[str] = field(default_factory=list)
+    features_lr: float = 1.0
     cv: int = 0
     select: Select = "last"
     epochs: int = 20
@@ -182,6 +203,8 @@ class EvaluateOptions:
         split: which of the images to score; "all" for images that have nothing to do with the training.
         batch_size: images at a time; the scores do not depend on it.
         strict: stop at the first unreadable image instead of leaving it out.
+        tile: for segmentation: side in pixels of the overlapping tiles that an image is looked at in.
+        ignore_value: for segmentation: value of the masks' pixels that count for nothing.
         layers: also compare the layers: neighbours, a linear machine and retrieval on the features of each, with the
             labelled training images of ``data`` to learn from, whether or not the fine-tuning had their labels (all of
             them; of more than 2,000, the machine takes that many).
@@ -194,6 +217,8 @@ class EvaluateOptions:
     split: Literal["test", "validation", "train", "all"] = "test"
     batch_size: int = 256
     strict: bool = False
+    tile: int | None = None
+    ignore_value: int | None = None
     layers: bool = False
 
 
@@ -206,9 +231,11 @@ class PredictOptions:
         images: an image, or a folder of images at any depth.
         batch_size: images at a time; the predictions do not depend on it.
         strict: stop at the first unreadable image instead of leaving it out.
+        tile: for segmentation: side in pixels of the overlapping tiles that an image is looked at in.
     """
 
     weights: str
     images: str
     batch_size: int = 256
     strict: bool = False
+    tile: int | None = None

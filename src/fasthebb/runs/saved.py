@@ -4,13 +4,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from fasthebb.data import Preprocessing
-from fasthebb.models import Network, build_model, usual
+from fasthebb.models import Network, SegmentationNetwork, build_model, build_segmentation, usual
 from fasthebb.runs.folder import RunError
 from fasthebb.training import load_into, load_weights, save_weights
 
@@ -23,8 +23,8 @@ LABELS_SPENT = "labels_spent"
 
 
 @dataclass(frozen=True)
-class SavedNetwork:
-    """A network's description, its weights and the preprocessing of its images.
+class Saved:
+    """A network's description, its weights and the preprocessing of its images; see the kinds of it below.
 
     Attributes:
         model: ``name`` and the keywords of the network's builder, without ``classes`` and ``dropout``.
@@ -40,6 +40,12 @@ class SavedNetwork:
     classes: list[str] = field(default_factory=list)
     notes: Mapping[str, str] = field(default_factory=dict)
 
+    task: ClassVar[str]
+    kinds: ClassVar[Mapping[str, type]]
+    """The keywords that describe a network, and their types."""
+    more_kinds: ClassVar[Mapping[str, type]] = {}
+    """Those that may be left out."""
+
     def normalised(self) -> list[str]:
         """Layers of ``features`` that hand on x.w / |w|: hooks must see to it."""
         found = json.loads(self.notes.get(NORMALISED, "[]"))
@@ -53,6 +59,90 @@ class SavedNetwork:
         if not text.isdecimal():
             raise RunError(f"the weights say that {text!r} labels were spent on them, expected a number")
         return int(text)
+
+    def save(self, path: Path) -> None:
+        """Write everything to one safetensors file."""
+        metadata = {
+            "format": FORMAT,
+            "task": self.task,
+            "model": json.dumps(dict(self.model)),
+            "classes": json.dumps(self.classes),
+            **{f"note.{name}": text for name, text in self.notes.items()},
+            **self.preprocessing.metadata(),
+        }
+        save_weights(path, {**self.tensors, **self.preprocessing.tensors()}, metadata)
+
+    def with_weights(self, tensors: Mapping[str, Tensor], classes: list[str]) -> Self:
+        """The same description with other weights and classes."""
+        return replace(self, tensors=tensors, classes=classes)
+
+    @classmethod
+    def load(cls, path: str | Path, default_name: str) -> Self:
+        """Read a file, or ``default_name`` in a run folder.
+
+        Raises:
+            RunError: if there is no such file, it is of another task, or it was not written by fasthebb.
+            WeightsError: if the file is broken.
+        """
+        file = Path(path)
+        if file.is_dir():
+            file = file / default_name
+        if not file.is_file():
+            raise RunError(f"found no weights at {path}, expected a run folder with {default_name} or such a file")
+        tensors, metadata = load_weights(file)
+        try:
+            if metadata["format"] != FORMAT:
+                raise RunError(f"{file} has the format {metadata['format']!r}, expected {FORMAT!r}")
+            if (task := metadata.get("task", "classification")) != cls.task:
+                raise RunError(f"{file} is of a network for {task!r}, expected {cls.task!r}: give --task {task}")
+            model = cls._description(json.loads(metadata["model"]), file)
+            classes = [str(name) for name in json.loads(metadata["classes"])]
+        except (KeyError, json.JSONDecodeError) as error:
+            raise RunError(f"{file} was not written by fasthebb: it does not say which network it is of") from error
+        return cls(
+            model=model,
+            preprocessing=Preprocessing.from_saved(metadata, tensors),
+            tensors=tensors,
+            classes=classes,
+            notes={name.removeprefix("note."): text for name, text in metadata.items() if name.startswith("note.")},
+        )
+
+    @classmethod
+    def _description(cls, found: Any, file: Path) -> dict[str, Any]:
+        """The network as a file from elsewhere describes it: the keywords that we write, of the types that we write."""
+        kinds = dict(cls.kinds)
+        if isinstance(found, dict):
+            kinds |= {name: kind for name, kind in cls.more_kinds.items() if name in found}
+        if not isinstance(found, dict) or {name: type(value) for name, value in found.items()} != kinds:
+            raise RunError(
+                f"{file} does not describe a network of fasthebb: found {found}, expected {', '.join(kinds)}"
+            )
+        return found
+
+
+def task_of(path: str | Path, default_name: str) -> str:
+    """The task of the network in a file, or in ``default_name`` of a run folder; of others "classification"."""
+    file = Path(path)
+    file = file / default_name if file.is_dir() else file
+    if file.suffix != ".safetensors" or not file.is_file():
+        return SavedNetwork.task
+    return load_weights(file)[1].get("task", SavedNetwork.task)
+
+
+@dataclass(frozen=True)
+class SavedNetwork(Saved):
+    """A network that says the class of an image."""
+
+    task = "classification"
+    kinds: ClassVar[Mapping[str, type]] = {
+        "name": str,
+        "channels": int,
+        "image_size": int,
+        "width": float,
+        "hidden": int,
+        "hebbian": bool,
+    }
+    more_kinds: ClassVar[Mapping[str, type]] = {"code": int, "plain_norms": bool, "mirrored": bool}
 
     def build(self, classes: int, dropout: float = 0.0) -> Network:
         """The network with new outputs for ``classes`` classes and these features, random ones if there are no tensors.
@@ -73,49 +163,36 @@ class SavedNetwork:
         load_into(model, self.tensors, strict_prefixes=("features.", "classifier."))
         return model.eval()
 
-    def save(self, path: Path) -> None:
-        """Write everything to one safetensors file."""
-        metadata = {
-            "format": FORMAT,
-            "model": json.dumps(dict(self.model)),
-            "classes": json.dumps(self.classes),
-            **{f"note.{name}": text for name, text in self.notes.items()},
-            **self.preprocessing.metadata(),
-        }
-        save_weights(path, {**self.tensors, **self.preprocessing.tensors()}, metadata)
 
-    def with_weights(self, tensors: Mapping[str, Tensor], classes: list[str]) -> "SavedNetwork":
-        """The same description with other weights and classes."""
-        return replace(self, tensors=tensors, classes=classes)
+@dataclass(frozen=True)
+class SavedSegmentation(Saved):
+    """A network that says the class of each pixel."""
 
-    @staticmethod
-    def load(path: str | Path, default_name: str) -> "SavedNetwork":
-        """Read a file, or ``default_name`` in a run folder.
+    task = "segmentation"
+    kinds: ClassVar[Mapping[str, type]] = {
+        "name": str,
+        "channels": int,
+        "dims": int,
+        "depth": int,
+        "width": int,
+        "norm": str,
+        "hebbian": bool,
+    }
 
-        Raises:
-            RunError: if there is no such file, or it was not written by fasthebb.
-            WeightsError: if the file is broken.
-        """
-        file = Path(path)
-        if file.is_dir():
-            file = file / default_name
-        if not file.is_file():
-            raise RunError(f"found no weights at {path}, expected a run folder with {default_name} or such a file")
-        tensors, metadata = load_weights(file)
-        try:
-            if metadata["format"] != FORMAT:
-                raise RunError(f"{file} has the format {metadata['format']!r}, expected {FORMAT!r}")
-            model = _description(json.loads(metadata["model"]), file)
-            classes = [str(name) for name in json.loads(metadata["classes"])]
-        except (KeyError, json.JSONDecodeError) as error:
-            raise RunError(f"{file} was not written by fasthebb: it does not say which network it is of") from error
-        return SavedNetwork(
-            model=model,
-            preprocessing=Preprocessing.from_saved(metadata, tensors),
-            tensors=tensors,
-            classes=classes,
-            notes={name.removeprefix("note."): text for name, text in metadata.items() if name.startswith("note.")},
-        )
+    def build(self, classes: int, dropout: float = 0.0) -> SegmentationNetwork:
+        """As `SavedNetwork.build`."""
+        model = build_segmentation(**self.model, classes=classes, dropout=dropout)
+        if self.tensors:
+            load_into(model, self.tensors)
+        return model
+
+    def segmenter(self) -> SegmentationNetwork:
+        """The whole network, features and classifier, in eval mode."""
+        if not self.classes:
+            raise RunError("these weights are an encoder without classes: fine-tune it first, with fasthebb finetune")
+        model = build_segmentation(**self.model, classes=len(self.classes), dropout=0.0)
+        load_into(model, self.tensors, strict_prefixes=("features.", "classifier."))
+        return model.eval()
 
 
 def network_options(
@@ -135,15 +212,3 @@ def network_options(
     with torch.device("meta"):
         build_model(name, **described)
     return {"name": name, **described}
-
-
-def _description(found: Any, file: Path) -> dict[str, Any]:
-    """The network as a file from elsewhere describes it: the keywords that we write, of the types that we write."""
-    kinds = {"name": str, "channels": int, "image_size": int, "width": float, "hidden": int, "hebbian": bool}
-    if isinstance(found, dict):
-        kinds |= {
-            name: kind for name, kind in {"code": int, "plain_norms": bool, "mirrored": bool}.items() if name in found
-        }
-    if not isinstance(found, dict) or {name: type(value) for name, value in found.items()} != kinds:
-        raise RunError(f"{file} does not describe a network of fasthebb: found {found}, expected {', '.join(kinds)}")
-    return found

@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -11,14 +11,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from fasthebb.data import ImageData, draw_labels, load_images
+from fasthebb.data import ImageData, load_images, load_masked
 from fasthebb.evaluation import mean_interval
 from fasthebb.models import usual
+from fasthebb.study.amounts import Data, check_draw
 from fasthebb.study.estimate import estimate
 from fasthebb.study.folder import StudyFolder
 from fasthebb.study.grid import Cell, Search, make_grid, pretrainings
 from fasthebb.study.options import StudyOptions, resolved
 from fasthebb.study.report import write_report
+from fasthebb.study.report.cells import MEASURES
 from fasthebb.study.work import Worker, share_processor
 
 
@@ -39,11 +41,11 @@ def study(options: StudyOptions, out: str | Path, *, progress: bool = True) -> l
     """
     options = resolved(options)
     data = _read(options, progress)
-    cells = make_grid(options, data.train.labels)
+    cells = make_grid(options, data)
     for amount in options.labels or []:
-        draw_labels(data, amount, seed=0)  # raises what any draw would
+        check_draw(data, amount)
     console = Console(quiet=not progress)
-    if options.dry_run:
+    if options.dry_run and isinstance(data, ImageData):
         console.print(estimate(cells, options, data))
         return []
     folder = StudyFolder(out, options)
@@ -86,7 +88,17 @@ def report(options: ReportOptions, out: str | Path) -> list[dict[str, Any]]:
     return []
 
 
-def _read(options: StudyOptions, progress: bool) -> ImageData:
+def _read(options: StudyOptions, progress: bool) -> Data:
+    if options.task == "segmentation":
+        return load_masked(
+            options.data,
+            unlabelled=options.unlabelled,
+            group=options.group,
+            channels=options.channels,
+            ignore_value=options.ignore_value,
+            strict=options.strict,
+            progress=progress,
+        )
     return load_images(
         options.data,
         unlabelled=options.unlabelled,
@@ -113,7 +125,7 @@ class _Counter:
         if not self.progress:
             return
         left = (time.perf_counter() - self.start) / self.done * (self.total - self.done)
-        outcome = f"failed: {error}" if result is None else f"top-1 {result['top1']:.1f} %"
+        outcome = f"failed: {error}" if result is None else "{} {:.1f} %".format(*_main_score(result))
         print(f"[{self.done}/{self.total}] {cell}: {outcome}; about {left / 60:.0f} min left", flush=True)
 
 
@@ -145,11 +157,18 @@ def _worker(options: StudyOptions, out: Path, grid: Sequence[Cell], missing: Seq
     worker.work(missing, _Counter(len(missing), progress).report)
 
 
+def _main_score(result: Mapping[str, Any]) -> tuple[str, float]:
+    """What a result is told by."""
+    name = "dice" if "dice" in result else "top1"
+    return MEASURES[name], result[name]
+
+
 def _table(finished: Sequence[dict[str, Any]]) -> Table:
-    """Mean top-1 over seeds, with its 95 % interval."""
+    """Mean top-1, or Dice, over seeds, with its 95 % interval."""
     amounts = list(dict.fromkeys(row["amount"] for row in finished))
     rows = list(dict.fromkeys((row["method"], row["readout"]) for row in finished))
-    table = Table("method", "", *(f"{amount} labels" for amount in amounts), title="top-1 on the test images, per cent")
+    name, _ = _main_score(finished[0])
+    table = Table("method", "", *(f"{one} labels" for one in amounts), title=f"{name} on the test images, per cent")
     for method, readout in rows:
         texts = []
         for amount in amounts:
@@ -160,7 +179,7 @@ def _table(finished: Sequence[dict[str, Any]]) -> Table:
             means = [
                 sum(values) / len(values)
                 for seed in seeds
-                if (values := [row["top1"] for row in own if row["seed"] == seed])
+                if (values := [_main_score(row)[1] for row in own if row["seed"] == seed])
             ]
             if not means:
                 texts.append("")

@@ -18,7 +18,19 @@ from fasthebb.study.options import StudyOptions, cell_settings, follows_paper
 from fasthebb.training.weights import write_atomically
 
 FORMAT = 1
-_SCORES = ("top1", "top5", "balanced_accuracy", "macro_f1", "auroc", "calibration_error")
+_SCORES = (
+    "top1",
+    "top5",
+    "balanced_accuracy",
+    "macro_f1",
+    "auroc",
+    "calibration_error",
+    "dice",
+    "jaccard",
+    "dice_pooled",
+    "jaccard_pooled",
+    "hausdorff95",
+)
 
 
 class StudyFolder:

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from fasthebb.data.subsets import labels_asked
 from fasthebb.runs import FinetuneOptions, PretrainOptions
+from fasthebb.study.amounts import Data, asked, available
 from fasthebb.study.methods import Method, method_named
-from fasthebb.study.options import Readout, StudyOptions, follows_paper
+from fasthebb.study.options import SEMI, Readout, StudyOptions, follows_paper
 
 VAES = ("vae", "vae-paper")
 FEW = 0.1
@@ -85,12 +83,12 @@ class Cell:
 Run = Search | Pretraining | Cell
 
 
-def make_grid(options: StudyOptions, train_labels: Tensor) -> list[Cell]:
+def make_grid(options: StudyOptions, data: Data) -> list[Cell]:
     """Every cell, in the order in which they are run: whole seeds first, so that a part of a study says something.
 
     Args:
         options: with nothing left out.
-        train_labels: ``(N,)`` classes of the labelled training images.
+        data: images with every label or mask.
 
     Raises:
         ValueError: an unknown method, or an amount of labels that there is not.
@@ -107,9 +105,11 @@ def make_grid(options: StudyOptions, train_labels: Tensor) -> list[Cell]:
         )
     if any(method.kind == "guided" for method in methods) and set(options.readouts) != {"finetune"}:
         raise ValueError("a method that learns with the gradient has no features before: it needs the readout finetune")
+    if options.task == "segmentation":
+        _refuse_methods(methods)
     methods.sort(key=lambda method: method.kind == "none-tuned")  # their time is that of the others
-    total = int((train_labels >= 0).sum())
-    counts = {amount: labels_asked(train_labels, amount) for amount in options.labels}
+    total = available(data)
+    counts = {amount: asked(data, amount) for amount in options.labels}
     return [
         Cell(method, amount, seed, draw, readout)
         for seed in range(options.seeds)
@@ -118,6 +118,13 @@ def make_grid(options: StudyOptions, train_labels: Tensor) -> list[Cell]:
         for method in methods
         for readout in options.readouts
     ]
+
+
+def _refuse_methods(methods: Iterable[Method]) -> None:
+    """Those that segmentation has not."""
+    for method in methods:
+        if method.kind in ("guided", "vae-paper") or method.at_once or method.beside is not None:
+            raise ValueError(f"found the method {method.name!r}, which --task segmentation has not: leave it out")
 
 
 def compared(cell: Cell, grid: Iterable[Cell]) -> tuple[Cell, list[Cell]]:
@@ -140,6 +147,8 @@ def pretrain_options(one: Pretraining, options: StudyOptions) -> PretrainOptions
     """The options of ``fasthebb pretrain`` that this is."""
     method, vae = one.method, one.method.kind in VAES
     given: dict[str, Any] = {} if method.rule is None else {"rule": method.rule}
+    if options.task == "classification":
+        given |= {"hidden": options.hidden, "image_size": options.image_size}
     return PretrainOptions(
         **given,
         **_common(options),
@@ -153,10 +162,8 @@ def pretrain_options(one: Pretraining, options: StudyOptions) -> PretrainOptions
         whiten=method.whiten,
         norms="relative" if follows_paper(options) else None,
         seed=one.seed,
-        model=options.model or "cnn6",
+        model=options.model,
         width=options.width,
-        hidden=options.hidden,
-        image_size=options.image_size,
         channels=options.channels,
     )
 
@@ -174,7 +181,8 @@ def finetune_options(cell: Cell, options: StudyOptions, stretch: float = 1.0) ->
         init = str(cell.pretraining.folder)
     network: dict[str, Any] = {}
     if init is None:
-        network = {name: getattr(options, name) for name in ("model", "width", "hidden", "image_size", "channels")}
+        own = ("hidden", "image_size") if options.task == "classification" else ()
+        network = {name: getattr(options, name) for name in ("model", "width", "channels", *own)}
         network["whiten"] = cell.method.whiten
     probe = cell.readout == "probe"
     lr = options.probe_lr if probe and options.probe_lr is not None else options.lr
@@ -196,6 +204,7 @@ def finetune_options(cell: Cell, options: StudyOptions, stretch: float = 1.0) ->
         ridge=closed,
         views=options.views if closed else 0,
         student=options.student if cell.readout == "student" else None,
+        semi=cell.readout if cell.readout in SEMI else "none",  # type: ignore[arg-type]
         select="last" if closed or cell.readout == "taught" else options.select,
         epochs=max(1, round(options.epochs * stretch)),
         stretch=stretch,
@@ -206,8 +215,9 @@ def finetune_options(cell: Cell, options: StudyOptions, stretch: float = 1.0) ->
 
 
 def _common(options: StudyOptions) -> dict[str, Any]:
-    names = ("data", "unlabelled", "label_file", "group", "strict", "precision", "deterministic", "batch_size")
-    return {name: getattr(options, name) for name in names}
+    names = ("data", "unlabelled", "label_file", "group", "strict", "precision", "deterministic", "batch_size", "task")
+    masks = ("crop", "depth", "norm", "ignore_value")
+    return {name: getattr(options, name) for name in (*names, *masks)}
 
 
 def as_file(name: str) -> str:

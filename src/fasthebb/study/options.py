@@ -4,10 +4,23 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from fasthebb.data import Augmentation
-from fasthebb.runs.options import Select
+from fasthebb.runs.options import Select, Task
 from fasthebb.training import Precision
 
-Readout = Literal["finetune", "probe", "taught", "ridge", "student"]
+Readout = Literal[
+    "finetune",
+    "probe",
+    "taught",
+    "ridge",
+    "student",
+    "mean-teacher",
+    "cross-pseudo",
+    "cross-consistency",
+    "rectified-pyramid",
+]
+SEMI: tuple[Readout, ...] = ("mean-teacher", "cross-pseudo", "cross-consistency", "rectified-pyramid")
+"""Ways of fine-tuning in which images without masks take part."""
+SEGMENTATION_METHODS = ("none", "random", "hpca")
 Preset = Literal["paper-cifar10", "paper-cifar100", "paper-tinyimagenet", "paper-imagenet", "best-cifar10"]
 
 
@@ -17,6 +30,7 @@ class StudyOptions:
 
     Args:
         data: "digits", a folder of images by class, parquet, WebDataset shards, IDX files, or a name on the Hub.
+        task: "classification", or "segmentation": labels are masks then, and scores are Dice and Jaccard.
         preset: a paper's protocol, or "best-cifar10", what was found to be best there; options given beside it go
             first.
         methods: "none" (backprop alone), "random" (pre-training with learning rate 0), "none+whiten", "none-tuned"
@@ -29,7 +43,8 @@ class StudyOptions:
         readouts: "finetune" trains the whole network, "probe" a linear classifier on frozen features,
             "taught" the same by a Hebbian rule with the labels as its teacher, "ridge" in closed form, "student"
             another network by backprop, on what "ridge" takes the unlabelled images for, and later on what it does
-            itself.
+            itself. For segmentation "finetune", or with the images without masks "mean-teacher", "cross-pseudo",
+            "cross-consistency", "rectified-pyramid".
         student: the network of the readout "student"; "cnn8" if left out.
         views: for "ridge" and "student": whiten features by how two random changes of an image make them differ, on so
             many unlabelled images; 0 leaves them as they are.
@@ -50,7 +65,11 @@ class StudyOptions:
         code: neurons of a dense layer between features and classes, whose signs are a short code for retrieval.
         image_size: height and width in pixels; the network's own if left out.
         channels: colour channels of an image; chosen if left out.
-        batch_size: images a step; 64 if left out.
+        crop: for segmentation: side in pixels of the crops; 128 if left out.
+        depth: for segmentation: how often a U-Net halves its maps; 4 if left out.
+        norm: for segmentation: "batch", "instance" or "none" in a U-Net; "batch" if left out.
+        ignore_value: for segmentation: value of the masks' pixels that count for nothing.
+        batch_size: images a step; 64 if left out, for segmentation 8.
         precision: "32-true", or "bf16-mixed" for products in bfloat16; "32-true" if left out.
         deterministic: use only operations that give the same result on every run.
         pretrain_epochs: passes over the unlabelled images; if left out 5, for competitive rules 1, for VAEs 20.
@@ -66,6 +85,7 @@ class StudyOptions:
     """
 
     data: str = "digits"
+    task: Task = "classification"
     preset: Preset | None = None
     methods: list[str] | None = None
     labels: list[str] | None = None
@@ -90,6 +110,10 @@ class StudyOptions:
     code: int = 0
     image_size: int | None = None
     channels: int | None = None
+    crop: int | None = None
+    depth: int | None = None
+    norm: Literal["batch", "instance", "none"] | None = None
+    ignore_value: int | None = None
     batch_size: int | None = None
     precision: Precision | None = None
     deterministic: bool = False
@@ -126,6 +150,18 @@ USUAL: dict[str, Any] = {
     "select": "last",
 }
 """What was measured to work best, where no preset is asked for."""
+
+SEGMENTATION: dict[str, Any] = {
+    **USUAL,
+    "methods": list(SEGMENTATION_METHODS),
+    "labels": ["5", "0.05", "0.1"],
+    "seeds": 3,
+    "model": "unet",
+    "batch_size": 8,
+    "lr": 1e-3,
+    "weight_decay": 1e-4,
+}
+"""The same for segmentation."""
 
 _PAPER: dict[str, Any] = {
     **USUAL,
@@ -179,7 +215,12 @@ def resolved(options: StudyOptions) -> StudyOptions:
     >>> resolved(StudyOptions(preset="paper-cifar10", lr=0.1)).lr, resolved(StudyOptions()).seeds
     (0.1, 5)
     """
-    known = USUAL if options.preset is None else PRESETS[options.preset]
+    segmenting = options.task == "segmentation"
+    if segmenting and options.preset is not None:
+        raise ValueError(
+            f"found the preset {options.preset!r}, which is of classification: leave out --task or --preset"
+        )
+    known = SEGMENTATION if segmenting else USUAL if options.preset is None else PRESETS[options.preset]
     complete = replace(options, **{name: value for name, value in known.items() if getattr(options, name) is None})
     for name in ("seeds", "draws", "jobs", "batch_size", "epochs"):
         if getattr(complete, name) < 1:
@@ -190,6 +231,11 @@ def resolved(options: StudyOptions) -> StudyOptions:
             f"a search needs a learning rate to look for, which {complete.readouts[0]!r} has not: let --readouts begin "
             "with finetune or probe"
         )
+    others = set(complete.readouts) - ({"finetune", *SEMI} if segmenting else set(complete.readouts) - set(SEMI))
+    if others:
+        raise ValueError(f"found the readouts {', '.join(sorted(others))}, which --task {complete.task} has not")
+    if segmenting and (complete.search or complete.cv or complete.dry_run):
+        raise ValueError("--task segmentation has no --search, --cv or --dry-run yet: leave them out")
     for name in ("methods", "labels", "readouts"):
         values = getattr(complete, name)
         if not values or len(set(values)) < len(values):

@@ -11,8 +11,8 @@ import torch
 from filelock import Timeout
 
 from fasthebb.data import ImageData
-from fasthebb.data.subsets import labels_asked
-from fasthebb.runs import SavedNetwork, finetune, pretrain
+from fasthebb.runs import SavedNetwork, SavedSegmentation, finetune, pretrain
+from fasthebb.study.amounts import Data, asked
 from fasthebb.study.folder import StudyFolder
 from fasthebb.study.grid import Cell, Pretraining, Run, Search, compared, finetune_options, pretrain_options
 from fasthebb.study.options import StudyOptions
@@ -31,7 +31,7 @@ class Worker:
     Args:
         folder: the study's.
         options: with nothing left out.
-        data: images with every label.
+        data: images with every label or mask.
         grid: every cell of the study.
         progress: show a bar for each training.
     """
@@ -40,7 +40,7 @@ class Worker:
         self,
         folder: StudyFolder,
         options: StudyOptions,
-        data: ImageData,
+        data: Data,
         grid: Sequence[Cell],
         *,
         progress: bool,
@@ -50,7 +50,7 @@ class Worker:
         self.options = options
         self.data = data
         self.progress = progress
-        self._encoders: dict[Path, SavedNetwork] = {}
+        self._encoders: dict[Path, SavedNetwork | SavedSegmentation] = {}
 
     def work(self, cells: Sequence[Cell], report: Report) -> None:
         """Do every cell; one that fails does not keep the others."""
@@ -115,7 +115,8 @@ class Worker:
     def _search(self, what: Search) -> None:
         readout = self.options.first_readout
         own = [cell for cell in self.grid if cell.method == what.method and cell.readout == readout]
-        fewest = min(own, key=lambda cell: labels_asked(self.data.train.labels, cell.amount))
+        assert isinstance(self.data, ImageData)
+        fewest = min(own, key=lambda cell: asked(self.data, cell.amount))
         found = search(fewest, self.options, self.data, self.folder.path / what.folder, self._say)
         self.folder.finish(what, found)
 
@@ -161,9 +162,10 @@ class Worker:
         before = None if cell.pretraining is None else self.folder.result(cell.pretraining)
         return None if result is None or before is None else result["finetune_seconds"] + before["pretrain_seconds"]
 
-    def _encoder(self, where: Path) -> SavedNetwork:
+    def _encoder(self, where: Path) -> SavedNetwork | SavedSegmentation:
         if where not in self._encoders:
-            self._encoders = {where: SavedNetwork.load(where, "encoder.safetensors")}  # one at a time is kept
+            kind = SavedSegmentation if self.options.task == "segmentation" else SavedNetwork
+            self._encoders = {where: kind.load(where, "encoder.safetensors")}  # one at a time is kept
         return self._encoders[where]
 
     def _say(self, what: str) -> None:

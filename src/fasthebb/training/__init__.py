@@ -2,16 +2,26 @@
 
 from fasthebb.training.at_once import learn_at_once
 from fasthebb.training.batch_norm import reestimate_batch_norm
+from fasthebb.training.callback import HebbianCallback
 from fasthebb.training.checkpoints import last_checkpoint
 from fasthebb.training.class_weights import balanced_class_weights
 from fasthebb.training.classifier import Classifier
 from fasthebb.training.clock import trained_seconds
 from fasthebb.training.closed_form import Ridge, ridge
 from fasthebb.training.convergence import epochs_to_come_within, logged
+from fasthebb.training.cross_consistency import CrossConsistency
+from fasthebb.training.cross_pseudo import CrossPseudo
+from fasthebb.training.labelled_and_unlabelled import LabelledAndUnlabelled
+from fasthebb.training.mean_teacher import MeanTeacher
 from fasthebb.training.pretraining import HebbianPretraining, Order
 from fasthebb.training.readouts import Readout, ReadoutWarning
+from fasthebb.training.rectified_pyramid import RectifiedPyramid
+from fasthebb.training.segmentation_loss import segmentation_loss
+from fasthebb.training.segmentation_vae import SegmentationVAE
+from fasthebb.training.segmenter import Segmenter, SegmenterSettings
 from fasthebb.training.selection import best_weights, folds
 from fasthebb.training.self_training import USUAL_BATCH, USUAL_LR, SelfTraining
+from fasthebb.training.semi_supervised import SemiSupervised
 from fasthebb.training.spreading import spread_labels
 from fasthebb.training.taught import TaughtClassifier
 from fasthebb.training.trainer import Precision, fit, make_trainer
@@ -23,13 +33,23 @@ __all__ = [
     "USUAL_BATCH",
     "USUAL_LR",
     "Classifier",
+    "CrossConsistency",
+    "CrossPseudo",
+    "HebbianCallback",
     "HebbianPretraining",
+    "LabelledAndUnlabelled",
+    "MeanTeacher",
     "Order",
     "Precision",
     "Readout",
     "ReadoutWarning",
+    "RectifiedPyramid",
     "Ridge",
+    "SegmentationVAE",
+    "Segmenter",
+    "SegmenterSettings",
     "SelfTraining",
+    "SemiSupervised",
     "TaughtClassifier",
     "VAEPretraining",
     "ViewWhitening",
@@ -48,6 +68,7 @@ __all__ = [
     "reestimate_batch_norm",
     "ridge",
     "save_weights",
+    "segmentation_loss",
     "spread_labels",
     "trained_seconds",
 ]

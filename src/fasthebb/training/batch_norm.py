@@ -9,12 +9,18 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from fasthebb.evaluation import evaluating
+from fasthebb.models.unet import UNetFeatures
 from fasthebb.training.layout import channels_last
 
 
 def batch_norms(model: nn.Module) -> list[_BatchNorm]:
     """Every batch norm of `model` that keeps running statistics, in the order of registration."""
     return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+
+
+def fewest_images(model: nn.Module) -> int:
+    """How many images a batch must have for its statistics: two, but one in a U-Net, whose norms see many positions."""
+    return 1 if any(isinstance(module, UNetFeatures) for module in model.modules()) else 2
 
 
 @contextmanager
@@ -41,7 +47,7 @@ def reestimate_batch_norm(
     While a network learns, its running statistics trail behind its weights. This pass sets them to the average of the
     batches' means and variances, each batch weighted with its number of images, with all weights at rest: dropout is
     off, plastic layers do not learn, momenta and modes are as before afterwards. A batch of a single image has no
-    variance and is left out.
+    variance and is left out, unless the network is a U-Net.
 
     Args:
         model: any network, on any device; without batch norms nothing happens.
@@ -58,7 +64,7 @@ def reestimate_batch_norm(
     tensor([3.5000])
     """
     with evaluating(model):
-        estimate(batch_norms(model), model, loader, progress=progress)
+        estimate(batch_norms(model), model, loader, progress=progress, fewest=fewest_images(model))
 
 
 def estimate(
@@ -67,6 +73,7 @@ def estimate(
     loader: Iterable[Sequence[Any]],
     *,
     progress: Callable[[int], None] | None = None,
+    fewest: int = 2,
 ) -> None:
     """`reestimate_batch_norm` for the given `norms` of a network in eval mode that `forward` runs; they end in eval."""
     if not norms:
@@ -80,7 +87,7 @@ def estimate(
             norm.training = True
         with torch.no_grad():
             for images, *_ in loader:
-                if len(images) < 2:
+                if len(images) < fewest:
                     continue
                 seen += len(images)
                 for norm in norms:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from fasthebb import Plasticity, Rule, attach
 from fasthebb.evaluation import classification_scores, evaluating
-from fasthebb.training.batch_norm import batch_norms, estimate, fixed_batch_norms
-from fasthebb.training.layout import channels_last
+from fasthebb.training.batch_norm import batch_norms, estimate, fewest_images, fixed_batch_norms
+from fasthebb.training.layout import channels_last, in_channels_last
+from fasthebb.training.partial import layer_outputs, order_of_use
 from fasthebb.training.readouts import as_metrics, measure, warn_of_idle_layers
 from fasthebb.training.seeding import seed_epoch
 from fasthebb.training.taught import teach
@@ -25,17 +26,18 @@ class HebbianPretraining(lightning.LightningModule):
 
     Plain SGD with constant learning rate. In the order "together" all layers learn at once; in the order "greedy" one
     after the other, `epochs` epochs each, in the order in which the network uses them: the layers before the learning
-    one are at rest and in eval mode (their batch norms estimated anew when it starts), those after it are not even
-    computed. Every epoch logs read-outs of the layers (`layer/<name>/<readout>`, see `Readout`), and a layer that
+    one are at rest and in eval mode (their batch norms estimated anew when it starts), what is used after it is not
+    even computed. Every epoch logs read-outs of the layers (`layer/<name>/<readout>`, see `Readout`), and a layer that
     hardly moved or died in its first epoch is warned of.
 
     Afterwards `plasticity.detach()` leaves a plain network, and `reestimate_batch_norm` settles its batch norms.
 
     Args:
-        model: a network with a `features` module, such as `cnn6`; changed in place (and put in channels_last layout).
+        model: a network with a `features` module, such as `cnn6` or `unet`; changed in place (and put in channels_last
+            layout).
         rule: one rule for every layer, or a mapping from patterns of layer names (within `features`) to rules.
         lr: learning rate; 0 is the control in which only batch norm adapts.
-        order: "together" or "greedy"; the latter needs `features` to be an `nn.Sequential`.
+        order: "together" or "greedy".
         epochs: epochs, in the greedy order for each layer. Train for `total_epochs`.
         seed: with the number of the epoch it fixes everything that is drawn, so a resumed run equals an
             uninterrupted one.
@@ -44,7 +46,7 @@ class HebbianPretraining(lightning.LightningModule):
             trainer is given validation images.
 
     Raises:
-        ValueError, TypeError: an argument is out of range or does not fit the network.
+        ValueError: an argument is out of range or does not fit the network.
         fasthebb.NonFiniteError: during training, at most 50 steps after a weight update ceased to be finite; a
             checkpoint is never written in that state.
 
@@ -77,10 +79,8 @@ class HebbianPretraining(lightning.LightningModule):
         if classes is not None and order == "greedy":
             raise ValueError("a classifier looks on at the whole network, which order='greedy' leaves out: 'together'")
         self.automatic_optimization = False
-        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = in_channels_last(model)
         self.features = model.get_submodule("features")
-        if order == "greedy" and not isinstance(self.features, nn.Sequential):
-            raise TypeError("the greedy order needs model.features to be an nn.Sequential; use order='together'")
         self.plasticity = attach(self.features, rule)
         self.taught = None if classes is None else teach(model.get_submodule("classifier"), classes)
         self.classes = classes
@@ -90,6 +90,7 @@ class HebbianPretraining(lightning.LightningModule):
             name: layer.get_parameter("weight").detach().clone() for name, layer in self.plasticity.layers.items()
         }
         self._sequence: list[str] = []  # layer names in the order of use, once a batch has been seen
+        self._order: list[nn.Module] = []  # layers and batch norms in the order of use
         self._probe: Tensor | None = None
 
     @property
@@ -119,13 +120,10 @@ class HebbianPretraining(lightning.LightningModule):
         seed_epoch(self.seed, 0, loader)
         images = next(iter(loader))[0]
         self._probe = channels_last(images.to(self.device))
-        self._sequence = []
-        with torch.no_grad(), evaluating(self.features), self.plasticity.observed(self._note_use):
-            self.features(self._probe)
-
-    def _note_use(self, name: str, response: Tensor) -> None:
-        if name not in self._sequence:
-            self._sequence.append(name)
+        names = {layer: name for name, layer in self.plasticity.layers.items()}
+        with torch.no_grad(), evaluating(self.features):
+            self._order = order_of_use([*names, *batch_norms(self.features)], lambda: self.features(self._probe))
+        self._sequence = [names[layer] for layer in self._order if layer in names]
 
     def on_train_epoch_start(self) -> None:
         """Put the layers in the modes of this epoch and fix its random stream."""
@@ -142,7 +140,7 @@ class HebbianPretraining(lightning.LightningModule):
         """One local step on a batch of images `(N, C, H, W)`, and labels if there are any."""
         optimizer = self.optimizers()
         images = channels_last(batch[0])
-        with torch.no_grad(), fixed_batch_norms(self.features, when=len(images) == 1):
+        with torch.no_grad(), fixed_batch_norms(self.features, when=len(images) < fewest_images(self.features)):
             features = self._run(images)
             if self.taught is not None:
                 with self.taught.teacher(batch[1]):
@@ -197,6 +195,10 @@ class HebbianPretraining(lightning.LightningModule):
     def _stage(self) -> int:
         return self.current_epoch // self.epochs
 
+    def _learner(self, stage: int) -> nn.Module:
+        """The layer that learns in a stage of the greedy order."""
+        return self.plasticity.layers[self._sequence[stage]]
+
     def _loader(self) -> Any:
         return self.trainer.train_dataloader
 
@@ -205,27 +207,20 @@ class HebbianPretraining(lightning.LightningModule):
         if self.order == "together":
             features: Tensor = self.features(images)
             return features
-        for child in self._children_up_to(self._sequence[self._stage]):
-            images = child(images)
-        learned: Tensor = images
+        (learned,) = layer_outputs(self.features, [self._learner(self._stage)], images)
         return learned
-
-    def _children_up_to(self, layer: str) -> list[nn.Module]:
-        """The children of `features` from the first to the one that is, or holds, the plastic layer."""
-        children = list(self.features.named_children())
-        last = [name for name, _ in children].index(layer.partition(".")[0])
-        return [child for _, child in children[: last + 1]]
 
     def _settle_batch_norms_before_the_stage(self, loader: Any) -> None:
         """Estimate the batch norms between the layer that learned last and the one that learns next."""
         if self._stage == 0:
             return
-        settled = len(self._children_up_to(self._sequence[self._stage - 1]))
-        children = self._children_up_to(self._sequence[self._stage])[:-1]
+        start, end = (self._order.index(self._learner(stage)) for stage in (self._stage - 1, self._stage))
+        between = self._order[start + 1 : end]
+        norms = [norm for norm in batch_norms(self.features) if norm in between]
         seed_epoch(self.seed, self.current_epoch, loader)
-
-        def forward(images: Tensor) -> None:
-            for child in children:
-                images = child(images)
-
-        estimate([norm for child in children[settled:] for norm in batch_norms(child)], forward, loader)
+        estimate(
+            norms,
+            lambda images: layer_outputs(self.features, between[-1:], images),
+            loader,
+            fewest=fewest_images(self.features),
+        )

@@ -13,6 +13,10 @@ MEASURES = {
     "balanced_accuracy": "balanced accuracy",
     "macro_f1": "macro F1",
     "auroc": "area under the ROC curve",
+    "dice": "Dice",
+    "jaccard": "Jaccard",
+    "dice_pooled": "Dice of all pixels together",
+    "jaccard_pooled": "Jaccard of all pixels together",
 }
 """What a report can show, in per cent, by its key in ``summary.json``: the more the better."""
 
@@ -22,6 +26,10 @@ READOUTS = {
     "taught": "classifier taught by a rule on frozen features",
     "ridge": "ridge regression on frozen features",
     "student": "student of a ridge regression",
+    "mean-teacher": "mean teacher",
+    "cross-pseudo": "cross pseudo supervision",
+    "cross-consistency": "cross-consistency",
+    "rectified-pyramid": "uncertainty-rectified pyramid",
 }
 """How labels are used, by its key in ``summary.json``."""
 
@@ -142,9 +150,10 @@ def _cell(entry: Any, where: str) -> Cell:
     if not isinstance(entry, dict):
         raise ValueError(f"{where}: found {_kind(entry)}, expected an object: run the study's command again")
     fields = _Fields(entry, where)
-    optional = {name: fields.optional_score(name) for name in MEASURES if name != "top1"}
+    main = "dice" if "dice" in entry else "top1"
+    optional = {name: fields.optional_score(name) for name in MEASURES if name != main}
     optional["calibration_error"] = fields.optional_score("calibration_error")
-    scores = {"top1": fields.score("top1"), **{name: value for name, value in optional.items() if value is not None}}
+    scores = {main: fields.score(main), **{name: value for name, value in optional.items() if value is not None}}
     labels = fields.count("labels", at_least=1)
     return Cell(
         method=fields.text("method"),

@@ -1,0 +1,75 @@
+"""The network and the crops that options ask for."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import torch
+
+from fasthebb.data import Crops, MaskedSet, Preprocessing
+from fasthebb.models import build_segmentation
+from fasthebb.runs.folder import RunError
+from fasthebb.runs.options import FinetuneOptions, PretrainOptions
+
+WIDTH = 32
+"""Channels of the first level at width 1."""
+CROPS, DEPTHS = {2: 128, 3: 32}, {2: 4, 3: 3}
+
+
+def described(options: PretrainOptions | FinetuneOptions, images: MaskedSet, *, hebbian: bool) -> dict[str, Any]:
+    """The keywords of `build_segmentation` for these images; refuses a network that cannot be built.
+
+    Raises:
+        ValueError: as the network's builder does.
+    """
+    dims = images.images[0].dim() - 1
+    found = {
+        "name": options.model or "unet",
+        "channels": len(images.images[0]),
+        "dims": dims,
+        "depth": DEPTHS[dims] if options.depth is None else options.depth,
+        "width": max(1, round(WIDTH * (1.0 if options.width is None else options.width))),
+        "norm": options.norm or "batch",
+        "hebbian": hebbian,
+    }
+    with torch.device("meta"):
+        build_segmentation(**found)  # type: ignore[arg-type]
+    return found
+
+
+def crops(
+    options: PretrainOptions | FinetuneOptions,
+    images: MaskedSet,
+    preprocessing: Preprocessing,
+    *,
+    batches: int,
+    augment: Any,
+    seed: int,
+) -> Crops:
+    """Batches of crops at random places."""
+    dims = images.images[0].dim() - 1
+    side = CROPS[dims] if options.crop is None else options.crop
+    return Crops(
+        images,
+        preprocessing,
+        crop=[side] * dims,
+        batch_size=options.batch_size,
+        batches=batches,
+        seed=seed,
+        augment=augment,
+    )
+
+
+def refuse(options: Any, meaningless: Sequence[str]) -> None:
+    """Refuse options that were given and mean nothing for segmentation.
+
+    Raises:
+        RunError: naming the first.
+    """
+    usual = {f.name: f.default for f in fields(options)}
+    for name in meaningless:
+        if getattr(options, name) != usual[name]:
+            raise RunError(
+                f"found --{name.replace('_', '-')} {getattr(options, name)}, which --task segmentation has not: leave "
+                "it out"
+            )

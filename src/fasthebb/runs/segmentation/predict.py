@@ -1,0 +1,91 @@
+"""Masks of new images, as files that people can use."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from fasthebb.data import load_for_segmentation
+from fasthebb.evaluation import objects_table, overlay
+from fasthebb.runs.folder import RunFolder
+from fasthebb.runs.options import PredictOptions
+from fasthebb.runs.saved import SavedSegmentation
+from fasthebb.runs.segmentation.scoring import probabilities
+from fasthebb.training.weights import write_atomically
+
+
+def predict(options: PredictOptions, out: str | Path | None = None, *, progress: bool = True) -> list[dict[str, Any]]:
+    """Predict the mask of every image of a folder.
+
+    Args:
+        options: what to do.
+        out: run folder; receives for each image ``NAME.mask.png`` (the class of each pixel), ``NAME.overlay.png`` (its
+            contours on the image) and ``NAME.probability.tif`` (a page a class but the background, float32), of volumes
+            ``NAME.mask.tif`` in the place of the first; and ``objects.csv``, a row an object of all images.
+        progress: show a bar.
+
+    Returns:
+        One row an image: ``file``, ``objects`` (how many), ``foreground`` (part of its pixels, 0 to 1).
+
+    Raises:
+        ValueError: for a user's mistake, in one line.
+    """
+    folder = None if out is None else RunFolder(out, "predict", options)
+    network = SavedSegmentation.load(options.weights, "classifier.safetensors")
+    model, classes = network.segmenter(), len(network.classes)
+    images, skipped = load_for_segmentation(
+        options.images, channels=network.model["channels"], strict=options.strict, progress=progress
+    )
+    rows, objects = [], []
+    for name, image in zip(images.names, images.images, strict=True):
+        likely = probabilities(model, network.preprocessing, image, classes, tile=options.tile)
+        mask = likely.argmax(0)
+        found = [{"file": name, **row} for row in objects_table(mask, names=network.classes)]
+        objects += found
+        foreground = float((mask > 0).float().mean())
+        rows.append({"file": name, "objects": len(found), "foreground": round(foreground, 4)})
+        if folder is not None:
+            _write(folder, name, image, mask, likely)
+    if folder is not None:
+        folder.write("objects.csv", _table(objects))
+        folder.write("predictions.csv", _table(rows))
+        folder.finish({"command": "predict", "images": len(rows), "skipped": [path for path, _ in skipped]})
+    return rows
+
+
+def _write(folder: RunFolder, name: str, image: Tensor, mask: Tensor, likely: Tensor) -> None:
+    """What is kept of an image, below the folder under the image's own name."""
+    where = folder.path / "masks" / Path(name).with_suffix("").relative_to(Path(name).anchor)
+    pixels = mask.numpy().astype(np.uint8)
+
+    slices = likely[1:].flatten(0, -3).numpy()  # a class after the other, of volumes slice by slice
+    ending, pages = (".mask.png", [pixels]) if mask.dim() == 2 else (".mask.tif", list(pixels))
+    for name_ending, content in (
+        (ending, _encoded(pages)),
+        (".overlay.png", _encoded([np.asarray(overlay(image, mask))])),
+        (".probability.tif", _encoded(list(slices), "TIFF")),
+    ):
+        write_atomically(where.with_name(where.name + name_ending), lambda file, content=content: file.write(content))  # type: ignore[misc]
+
+
+def _encoded(pages: list[np.ndarray[Any, Any]], kind: str | None = None) -> bytes:
+    """Pixels as a PNG, several pages or what is asked for as a TIFF."""
+    first, *others = [Image.fromarray(page) for page in pages]
+    kind = kind or ("TIFF" if others else "PNG")
+    content = io.BytesIO()
+    first.save(content, format=kind, **({"save_all": True, "append_images": others} if kind == "TIFF" else {}))
+    return content.getvalue()
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return ""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

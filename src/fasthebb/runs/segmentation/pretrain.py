@@ -1,0 +1,138 @@
+"""``fasthebb pretrain --task segmentation``: the layers of a U-Net learn from images alone."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fasthebb.data import MaskedData, Preprocessing, load_masked
+from fasthebb.models import SegmentationNetwork
+from fasthebb.runs.folder import RunFolder, settings
+from fasthebb.runs.options import PretrainOptions
+from fasthebb.runs.pretrain import COMPETITIVE_EPOCHS, HEBBIAN_EPOCHS, usual_lr
+from fasthebb.runs.saved import NORMALISED, SavedSegmentation
+from fasthebb.runs.segmentation.described import crops, described, refuse
+from fasthebb.training import (
+    HebbianPretraining,
+    SegmentationVAE,
+    fit,
+    make_trainer,
+    reestimate_batch_norm,
+    trained_seconds,
+)
+
+CROPS_AN_EPOCH = 2000
+VAE_EPOCHS, VAE_LR = 10, 1e-3
+_MEANINGLESS = ("select", "hidden", "image_size", "norms", "label_file")
+
+
+def pretrain(
+    options: PretrainOptions, out: str | Path, *, progress: bool = True, data: MaskedData | None = None
+) -> dict[str, Any]:
+    """Pre-train a network and leave ``encoder.safetensors`` in ``out``; called again, go on or give the result.
+
+    An epoch is `CROPS_AN_EPOCH` crops, or as many as there are images if these are more. Masks are not read.
+
+    Args:
+        options: what to do.
+        out: run folder.
+        progress: show bars and a summary of the data.
+        data: the images, where they have been read already.
+
+    Returns:
+        The content of ``result.json``: ``pretrain_seconds``, number of ``images``, ``layers`` read-outs.
+
+    Raises:
+        ValueError: for a user's mistake, in one line.
+        KeyboardInterrupt: after Ctrl-C; the same call goes on.
+    """
+    refuse(options, _MEANINGLESS)
+    if options.method not in ("hebbian", "vae"):
+        refuse(options, ["method"])
+    folder = RunFolder(out, "pretrain", options)
+    finished = folder.result()
+    if finished is not None:
+        return finished
+    if data is None:
+        data = load_masked(
+            options.data,
+            unlabelled=options.unlabelled,
+            group=options.group,
+            channels=options.channels,
+            ignore_value=options.ignore_value,
+            seed=options.seed,
+            strict=options.strict,
+            progress=progress,
+            need_masks=False,
+        )
+        if progress:
+            print(data.summary())
+    images, hebbian = data.unlabelled, options.method == "hebbian"
+    whiten = hebbian and options.rule.competitive if options.whiten is None else options.whiten
+    preprocessing = Preprocessing.fit(images, whiten=whiten)
+    torch.manual_seed(options.seed)
+    network = described(options, images, hebbian=hebbian)
+    model = SavedSegmentation(network, preprocessing, {}).build(max(2, len(data.classes)))
+    module = _learning(options, model)
+    trainer = make_trainer(
+        epochs=module.total_epochs,
+        out=folder.path,
+        precision=options.precision,
+        progress=progress,
+        deterministic=options.deterministic,
+    )
+    batches = -(-max(CROPS_AN_EPOCH, len(images)) // options.batch_size)
+    shown = crops(options, images, preprocessing, batches=batches, augment=options.augment, seed=options.seed)
+    fit(trainer, module, shown, None, ckpt=folder.checkpoint)
+    notes = {"data": options.data, "method": options.method}
+    if isinstance(module, HebbianPretraining):
+        notes["rule"] = str(settings(options)["rule"])
+        plasticity = module.plasticity
+        if options.fold:
+            plasticity.detach()
+        elif normalised := [name for name in plasticity.layers if plasticity.rules[name].unit_norm]:
+            notes[NORMALISED] = json.dumps(normalised)
+    start = time.perf_counter()
+    shown.set_epoch(0)
+    reestimate_batch_norm(model.features, shown)
+    seconds = trained_seconds(folder.path) + time.perf_counter() - start
+    tensors = {name: value for name, value in model.state_dict().items() if name.startswith("features.")}
+    notes["pretrain_seconds"] = f"{seconds:.1f}"
+    SavedSegmentation(network, preprocessing, tensors, notes=notes).save(folder.path / "encoder.safetensors")
+    return folder.finish(
+        {
+            "command": "pretrain",
+            "task": "segmentation",
+            "method": options.method,
+            "rule": settings(options)["rule"] if hebbian else None,
+            "images": len(images),
+            "skipped": len(data.skipped),
+            "epochs": module.total_epochs,
+            "labels_spent": 0,
+            "pretrain_seconds": round(seconds, 2),
+            "layers": {
+                name: float(value) for name, value in trainer.logged_metrics.items() if name.startswith("layer/")
+            },
+        }
+    )
+
+
+def _learning(options: PretrainOptions, model: SegmentationNetwork) -> HebbianPretraining | SegmentationVAE:
+    if options.method == "vae":
+        return SegmentationVAE(
+            model,
+            epochs=VAE_EPOCHS if options.epochs is None else options.epochs,
+            seed=options.seed,
+            lr=VAE_LR if options.lr is None else options.lr,
+        )
+    epochs = COMPETITIVE_EPOCHS if options.rule.competitive else HEBBIAN_EPOCHS
+    return HebbianPretraining(
+        model,
+        dict.fromkeys(options.layers, options.rule) if options.layers else options.rule,
+        lr=usual_lr(options.rule) if options.lr is None else options.lr,
+        order=options.order,
+        epochs=epochs if options.epochs is None else options.epochs,
+        seed=options.seed,
+    )

@@ -40,12 +40,14 @@ class Group:
     Attributes:
         seen: the input of each output position, ``(N, K)``.
         weight: ``(o, K)``, in the same order.
+        answers: of each neuron to what is seen, ``(N, o)``.
         parts: of the weights, by what they meet.
         labels: of each sample, where there is a teacher.
     """
 
     seen: Tensor
     weight: Tensor
+    answers: Tensor
     parts: list[Part]
     labels: list[int] = field(default_factory=list)
 
@@ -53,9 +55,10 @@ class Group:
 Definition = Callable[[Any, Group], Tensor]
 
 
-def ordinary(seen: Tensor, weight: Tensor) -> Group:
-    """Every weight meets every sample."""
-    return Group(seen, weight, [Part(slice(None), list(range(len(seen))), list(seen))])
+def ordinary(seen: Tensor, weight: Tensor, answers: Tensor | None = None) -> Group:
+    """Every weight meets every sample, and by default answers with their product."""
+    parts = [Part(slice(None), list(range(len(seen))), list(seen))]
+    return Group(seen, weight, seen @ weight.T if answers is None else answers, parts)
 
 
 def patches_of(layer: nn.Module, images: Tensor) -> Tensor:
@@ -63,13 +66,20 @@ def patches_of(layer: nn.Module, images: Tensor) -> Tensor:
     return torch.stack([group.seen for group in groups_of(layer, images)])
 
 
-def groups_of(layer: nn.Module, images: Tensor) -> list[Group]:
+def groups_of(
+    layer: nn.Module, images: Tensor, transposed: str = "forward", rule: fasthebb.Rule | None = None
+) -> list[Group]:
     images = images.double()
     weight: Tensor = layer.weight.detach().double()  # type: ignore[union-attr, operator]
     if isinstance(layer, nn.Linear):
         return [ordinary(images.reshape(-1, layer.in_features), weight)]
     assert isinstance(layer, _ConvNd)
     images = images[None] if images.dim() == weight.dim() - 1 else images
+    if layer.transposed and transposed == "reversed":
+        return [
+            reversed_group(layer, *parts, unit_norm=rule is not None and rule.unit_norm)
+            for parts in zip(images.chunk(layer.groups, dim=1), weight.chunk(layer.groups), strict=True)
+        ]
     if layer.transposed:
         return [
             transposed_group(layer, *parts)
@@ -107,7 +117,28 @@ def patches(layer: _ConvNd, images: Tensor) -> Tensor:
 def transposed_group(layer: _ConvNd, images: Tensor, weight: Tensor) -> Group:
     """Input by input and offset by offset, which output they reach; ``weight`` is ``(C, o, *kernel)``."""
     channels, volume = weight.shape[0], math.prod(layer.kernel_size)
-    out = [
+    out = output_size(layer, images)
+    seen = torch.zeros(len(images), *out, volume, channels, dtype=torch.float64)
+    parts = [Part(slice(a * channels, (a + 1) * channels), [], []) for a in range(volume)]
+    position = torch.arange(len(images) * math.prod(out)).reshape(len(images), *out)
+    for number, offset in enumerate(itertools.product(*(range(k) for k in layer.kernel_size))):
+        for p in itertools.product(*(range(size) for size in images.shape[2:])):
+            place = place_of(layer, p, offset, out)
+            if place is None:
+                continue
+            for image in range(len(images)):
+                x = images[(image, slice(None), *p)]
+                seen[(image, *place, number)] = x
+                parts[number].positions.append(int(position[(image, *place)]))
+                parts[number].inputs.append(x)
+    rows = weight.flatten(2).permute(1, 2, 0).flatten(1)  # (o, offsets * C)
+    seen = seen.reshape(-1, volume * channels)
+    return Group(seen, rows, seen @ rows.T, parts)
+
+
+def output_size(layer: _ConvNd, images: Tensor) -> list[int]:
+    """Of a transposed convolution."""
+    return [
         s * (size - 1) - 2 * p + d * (k - 1) + extra + 1
         for size, s, p, d, k, extra in zip(
             images.shape[2:],
@@ -119,30 +150,54 @@ def transposed_group(layer: _ConvNd, images: Tensor, weight: Tensor) -> Group:
             strict=True,
         )
     ]
-    seen = torch.zeros(len(images), *out, volume, channels, dtype=torch.float64)
-    parts = [Part(slice(a * channels, (a + 1) * channels), [], []) for a in range(volume)]
-    position = torch.arange(len(images) * math.prod(out)).reshape(len(images), *out)
-    for number, offset in enumerate(itertools.product(*(range(k) for k in layer.kernel_size))):
-        for p in itertools.product(*(range(size) for size in images.shape[2:])):
-            place = tuple(
-                s * i + d * a - int(cut)
-                for s, i, d, a, cut in zip(layer.stride, p, layer.dilation, offset, layer.padding, strict=True)
-            )
-            if any(not 0 <= i < size for i, size in zip(place, out, strict=True)):
-                continue
-            for image in range(len(images)):
-                x = images[(image, slice(None), *p)]
-                seen[(image, *place, number)] = x
-                parts[number].positions.append(int(position[(image, *place)]))
-                parts[number].inputs.append(x)
-    rows = weight.flatten(2).permute(1, 2, 0).flatten(1)  # (o, offsets * C)
-    return Group(seen.reshape(-1, volume * channels), rows, parts)
 
 
-def back_in_shape(layer: nn.Module, steps: list[Tensor]) -> Tensor:
+def place_of(layer: _ConvNd, p: tuple[int, ...], offset: tuple[int, ...], out: list[int]) -> tuple[int, ...] | None:
+    """Which output an input at p reaches through the weights of an offset; None where it was cut off."""
+    place = tuple(
+        s * i + d * a - int(cut)
+        for s, i, d, a, cut in zip(layer.stride, p, layer.dilation, offset, layer.padding, strict=True)
+    )
+    return place if all(0 <= i < size for i, size in zip(place, out, strict=True)) else None
+
+
+def reversed_group(layer: _ConvNd, images: Tensor, weight: Tensor, *, unit_norm: bool) -> Group:
+    """Input by input, what is read of the output at the places where it was written; ``weight`` is ``(C, o, *kernel)``.
+
+    With unit norm, inputs are what is left of responses after a division by the norms, and write with unit weights.
+    """
+    norms = weight.flatten(1).norm(dim=1)
+    used = weight / norms.reshape(-1, *(1,) * (weight.dim() - 1)) if unit_norm else weight
+    out = output_size(layer, images)
+    places = [
+        [
+            (offset, place_of(layer, p, offset, out))
+            for offset in itertools.product(*(range(k) for k in layer.kernel_size))
+        ]
+        for p in itertools.product(*(range(size) for size in images.shape[2:]))
+    ]
+    seen, answers = [], []
+    for image in images:
+        inputs = image.flatten(1).T  # (positions, C)
+        output = torch.zeros(weight.shape[1], *out, dtype=torch.float64)
+        for x, reached in zip(inputs, places, strict=True):
+            for offset, place in reached:
+                if place is not None:
+                    output[(slice(None), *place)] += x @ used[(slice(None), slice(None), *offset)]
+        for x, reached in zip(inputs, places, strict=True):
+            patch = torch.zeros(weight.shape[1], *layer.kernel_size, dtype=torch.float64)
+            for offset, place in reached:
+                if place is not None:
+                    patch[(slice(None), *offset)] = output[(slice(None), *place)]
+            seen.append(patch.flatten())
+            answers.append(x * norms if unit_norm else x)
+    return ordinary(torch.stack(seen), weight.flatten(1), torch.stack(answers))
+
+
+def back_in_shape(layer: nn.Module, steps: list[Tensor], transposed: str) -> Tensor:
     """One matrix ``(o, K)`` a group, in the shape of the layer's weight."""
     shape = layer.weight.shape  # type: ignore[union-attr]
-    if not (isinstance(layer, _ConvNd) and layer.transposed):
+    if not (isinstance(layer, _ConvNd) and layer.transposed and transposed == "forward"):
         return torch.cat(steps).reshape(shape)
     groups = [step.reshape(len(step), -1, shape[0] // layer.groups).permute(2, 0, 1) for step in steps]
     return torch.cat(groups).reshape(shape)
@@ -165,7 +220,7 @@ def activation(rule: Any, s: Tensor) -> Tensor:
 def definition_of_hpca(rule: Any, group: Group) -> Tensor:
     """``dw_i = y_i (x - sum_{j<=i} y_j w_j)``, averaged over the samples."""
     step, count = torch.zeros_like(group.weight), len(group.seen)
-    Y = torch.stack([activation(rule, group.weight @ x) for x in group.seen])
+    Y = torch.stack([activation(rule, s) for s in group.answers])
     for n, i in itertools.product(range(count), range(len(group.weight))):
         Y[n, i] *= is_open(rule, group, n, i)
     for part in group.parts:
@@ -195,9 +250,9 @@ def shares_of(rule: Any, alike: Tensor) -> Tensor:
 def definition_of_competition(rule: Any, group: Group) -> Tensor:
     """``dw_i = r_i (x - w_i)``, averaged over the samples with weights ``r_i / sum_n r_i``."""
     shares = torch.zeros(len(group.seen), len(group.weight), dtype=torch.float64)
-    for n, x in enumerate(group.seen):
+    for n in range(len(group.seen)):
         rivals = [i for i in range(len(group.weight)) if is_open(rule, group, n, i)]
-        alike = torch.tensor([((1 + cosine(x, group.weight[i])) / 2) ** 2 for i in rivals], dtype=torch.float64)
+        alike = torch.tensor([((1 + cosine(group, n, i)) / 2) ** 2 for i in rivals], dtype=torch.float64)
         shares[n, rivals] = shares_of(rule, alike)
     step = torch.zeros_like(group.weight)
     for part in group.parts:
@@ -209,10 +264,15 @@ def definition_of_competition(rule: Any, group: Group) -> Tensor:
     return step
 
 
-def cosine(x: Tensor, w: Tensor) -> float:
-    """Of the angle between two vectors; 0 if there is none."""
-    lengths = float(x.norm() * w.norm())
-    return float(x @ w) / lengths if lengths > 0 else 0.0
+def cosine(group: Group, n: int, neuron: int) -> float:
+    """Of the angle between a sample and a neuron's weights; 0 if there is none.
+
+    From the neuron's answer, which need not be their product: no sample is shorter than what a neuron says of it.
+    """
+    norms = group.weight.norm(dim=1)
+    said = [float(s.abs() / norm) for s, norm in zip(group.answers[n], norms, strict=True) if norm > 0]
+    length = max(float(group.seen[n].norm()), *said) * float(norms[neuron])
+    return float(group.answers[n, neuron]) / length if length > 0 else 0.0
 
 
 def sum_of_steps(group: Group, growth: Callable[[Tensor], Tensor], decay: Callable[[Tensor], Tensor]) -> Tensor:
@@ -220,7 +280,7 @@ def sum_of_steps(group: Group, growth: Callable[[Tensor], Tensor], decay: Callab
     step = torch.zeros_like(group.weight)
     for part in group.parts:
         for n, x in zip(part.positions, part.inputs, strict=True):
-            s = group.weight @ group.seen[n]
+            s = group.answers[n]
             for i, w in enumerate(group.weight[:, part.columns]):
                 step[i, part.columns] += growth(s)[i] * x - decay(s)[i] * w
     return step
@@ -260,7 +320,7 @@ def definition_of_ica(rule: Any, group: Group) -> Tensor:
     explained = torch.zeros_like(group.weight)
     for part in group.parts:
         for n in part.positions:
-            s = group.weight @ group.seen[n]
+            s = group.answers[n]
             f = activation(rule, s)
             for i in range(len(s)):
                 for j in range(i + 1 if rule.hierarchical else len(s)):
@@ -306,18 +366,18 @@ def gradient_of(weight: Tensor) -> Tensor:
     return torch.sin(torch.arange(1.0, weight.numel() + 1, dtype=torch.float64)).reshape(weight.shape)
 
 
-def update_by_definition(rule: Any, layer: nn.Module, images: Tensor) -> Tensor:
+def update_by_definition(rule: Any, layer: nn.Module, images: Tensor, transposed: str = "forward") -> Tensor:
     """``dW``, in the shape of the layer's weight, in float64."""
     if isinstance(rule, fasthebb.Hybrid):
-        local = rule.local * update_by_definition(rule.rule, layer, images)
+        local = rule.local * update_by_definition(rule.rule, layer, images, transposed)
         return local - rule.backprop * gradient_of(local)
-    groups = groups_of(layer, images)
+    groups = groups_of(layer, images, transposed, rule)
     if getattr(rule, "classes", None) is not None:
         batch = images if images.dim() > unbatched_dims(layer) else images[None]
         for group in groups:
             of_images = labels_of(batch, rule.classes)
             group.labels.extend(of_images.repeat_interleave(len(group.seen) // len(batch)).tolist())
-    step = back_in_shape(layer, [DEFINITIONS[type(rule)](rule, group) for group in groups])
+    step = back_in_shape(layer, [DEFINITIONS[type(rule)](rule, group) for group in groups], transposed)
     return -gradient_of(step).sign() * step.abs() if isinstance(rule, fasthebb.GlobalGuided) else step
 
 
@@ -326,14 +386,14 @@ def unbatched_dims(layer: nn.Module) -> int:
     return layer.weight.dim() - 1  # type: ignore[union-attr, operator]
 
 
-def has_ties(rule: Any, layer: nn.Module, images: Tensor) -> bool:
+def has_ties(rule: Any, layer: nn.Module, images: Tensor, transposed: str = "forward") -> bool:
     """Whether two neurons respond alike, which decides nothing for a rule that ranks them."""
     if not isinstance(rule, (fasthebb.WTA, fasthebb.KrotovHopfield, fasthebb.SoftHebb)):
         return False
-    for group in groups_of(layer, images):
-        s = group.seen @ group.weight.T
+    for group in groups_of(layer, images, transposed, rule):
+        s = group.answers
         if isinstance(rule, fasthebb.WTA):
-            s = torch.tensor([[cosine(x, w) for w in group.weight] for x in group.seen])
+            s = torch.tensor([[cosine(group, n, i) for i in range(s.shape[1])] for n in range(len(s))])
         gaps = s.sort(dim=1).values.diff(dim=1)
         if gaps.numel() and float(gaps.min()) < 1e-5:
             return True

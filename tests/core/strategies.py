@@ -1,7 +1,7 @@
 """Layers and inputs of every setting, drawn by hypothesis."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from hypothesis import strategies as st
@@ -18,6 +18,8 @@ class Setting:
     channels_last_weight: bool
     channels_last_input: bool
     seed: int
+    transposed: Literal["forward", "reversed"] = "forward"
+    """How it learns, if it is a transposed convolution."""
 
     @property
     def unbatched_dims(self) -> int:
@@ -100,7 +102,8 @@ def transposed_settings(draw: st.DrawFn, dims: int) -> Setting:
         "groups": groups,
         "bias": draw(st.booleans()),
     }
-    return _with_input(draw, f"ConvTranspose{dims}d", arguments, channels, size)
+    form = draw(st.sampled_from(["forward", "reversed"]))
+    return replace(_with_input(draw, f"ConvTranspose{dims}d", arguments, channels, size), transposed=form)
 
 
 def _with_input(draw: st.DrawFn, kind: str, arguments: dict[str, Any], channels: int, size: tuple[int, ...]) -> Setting:
@@ -141,5 +144,5 @@ def every_padding() -> list[Setting]:
 
 def settings_of_layers() -> st.SearchStrategy[Setting]:
     """Every kind of layer, two-dimensional convolutions most often."""
-    kinds = [linear_settings(), convolution_settings(2), convolution_settings(2), transposed_settings(2)]
+    kinds = [linear_settings(), *[convolution_settings(2), transposed_settings(2)] * 2]
     return st.one_of(*kinds, *(make(dims) for make in (convolution_settings, transposed_settings) for dims in (1, 3)))

@@ -33,6 +33,8 @@ from fasthebb import (
     naive,
 )
 from fasthebb.kernels import triangle
+from fasthebb.synapses import Transposed as Form
+from fasthebb.synapses import synapse_of
 
 RULES: list[fasthebb.Rule] = [
     HPCA(),
@@ -81,15 +83,15 @@ def fast_form(rule: Any) -> fasthebb.Rule:
     return (HPCA if isinstance(rule, HPCA) else SWTA)(**vars(rule))
 
 
-def fits(rule: Any, layer: nn.Module) -> bool:
+def fits(rule: Any, layer: nn.Module, transposed: Form = "forward") -> bool:
     """Whether a layer has as many neurons as the rule ranks."""
-    out = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels // layer.groups
-    return getattr(rule, "k", 1) <= out  # type: ignore[operator]
+    neurons: int = synapse_of(layer, transposed).neurons
+    return getattr(rule, "k", 1) <= neurons
 
 
-def update(rule: Any, layer: Any, *batches: Tensor) -> Tensor:
+def update(rule: Any, layer: Any, *batches: Tensor, transposed: Form = "forward") -> Tensor:
     """``dW`` of a layer that has seen ``batches``."""
-    plasticity = fasthebb.attach(layer, rule)
+    plasticity = fasthebb.attach(layer, rule, transposed=transposed)
     with torch.no_grad():
         for batch in batches:
             images = batch if batch.dim() > unbatched_dims(layer) else batch[None]
@@ -108,14 +110,15 @@ def update(rule: Any, layer: Any, *batches: Tensor) -> Tensor:
 @settings(max_examples=40, deadline=None)
 @given(setting=settings_of_layers(), block=st.sampled_from([1, 2, 256]), chunk=st.sampled_from([1, 256 * 2**20]))
 def test_equals_its_definition(rule: fasthebb.Rule, setting: Setting, block: int, chunk: int) -> None:
-    layer, images = setting.layer(), setting.images()
-    assume(fits(rule, layer) and not has_ties(rule, layer, images))
-    expected = update_by_definition(fast_form(rule), layer, images)
+    layer, images, form = setting.layer(), setting.images(), setting.transposed
+    assume(fits(rule, layer, form) and not has_ties(rule, layer, images, form))
+    expected = update_by_definition(fast_form(rule), layer, images, form)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(triangle, "BLOCK", block)  # few neurons at once, as wide layers do
         patch.setattr(naive, "CHUNK_BYTES", chunk)
-        assert_near(update(rule, layer, images), expected, 1e-9)
-        assert_near(update(rule, setting.layer(torch.float32), images.float()), expected, 1e-4)
+        assert_near(update(rule, layer, images, transposed=form), expected, 1e-9)
+        single = update(rule, setting.layer(torch.float32), images.float(), transposed=form)
+        assert_near(single, expected, 1e-4)
 
 
 @every_rule
@@ -141,6 +144,27 @@ def test_kernels_of_one_pixel_with_a_stride_read_the_right_pixels(channels: int)
             layer.float()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kernel", [1, 2])
+def test_an_image_without_batch_may_have_its_channels_innermost(kernel: int, dtype: torch.dtype) -> None:
+    """torch's own weight gradient is wrong here."""
+    image = torch.randn(5, 5, 4, dtype=dtype).movedim(-1, 0)
+    for make in (nn.Conv2d, nn.ConvTranspose2d):
+        layer = make(4, 6, kernel, groups=2).to(dtype)
+        expected = update(HPCA(), layer, image.contiguous())
+        layer.to(memory_format=torch.channels_last)
+        for x in (image, image[None]):
+            assert_near(update(HPCA(), layer, x), expected, 1e-5)
+
+
+def test_images_smaller_than_the_kernel_are_padded_to_its_size() -> None:
+    for dims in (1, 2, 3):
+        layer = getattr(nn, f"Conv{dims}d")(2, 3, 3, padding=1).double()
+        images = torch.randn(4, 2, *[1] * dims).double()
+        for rule in (HPCA(), SWTA()):
+            assert_near(update(rule, layer, images), update_by_definition(rule, layer, images), 1e-9)
+
+
 def two_batches(setting: Setting) -> tuple[list[Tensor], Tensor]:
     """Two inputs and both as one."""
     parts = [setting.images(), setting.images().flip(-1) + 0.5]
@@ -152,27 +176,36 @@ def two_batches(setting: Setting) -> tuple[list[Tensor], Tensor]:
 @settings(max_examples=20, deadline=None)
 @given(setting=settings_of_layers())
 def test_micro_batches_add_up_to_the_whole_batch(rule: fasthebb.Rule, setting: Setting) -> None:
-    parts, whole = two_batches(setting)
-    layer = setting.layer()
-    assume(fits(rule, layer))
-    assert_near(update(rule, layer, *parts), update(rule, layer, whole), 1e-9)
+    (parts, whole), layer, form = two_batches(setting), setting.layer(), setting.transposed
+    assume(fits(rule, layer, form))
+    at_once = update(rule, layer, whole, transposed=form)
+    assert_near(update(rule, layer, *parts, transposed=form), at_once, 1e-9)
 
 
 @every_rule
 @settings(max_examples=20, deadline=None)
 @given(setting=settings_of_layers(), data=st.data())
 def test_the_order_of_samples_does_not_matter(rule: fasthebb.Rule, setting: Setting, data: st.DataObject) -> None:
-    whole, layer = two_batches(setting)[1], setting.layer()
-    assume(fits(rule, layer))
+    whole, layer, form = two_batches(setting)[1], setting.layer(), setting.transposed
+    assume(fits(rule, layer, form))
     order = data.draw(st.permutations(range(len(whole))))
-    assert_near(update(rule, layer, whole[list(order)]), update(rule, layer, whole), 1e-9)
+    in_order = update(rule, layer, whole, transposed=form)
+    assert_near(update(rule, layer, whole[list(order)], transposed=form), in_order, 1e-9)
 
 
 @every_rule
-@pytest.mark.parametrize("make", [lambda: nn.Linear(4, 3), lambda: nn.Conv2d(4, 6, 2, padding=1, groups=2)])
+@pytest.mark.parametrize(
+    ("make", "form"),
+    [
+        (lambda: nn.Linear(4, 3), "forward"),
+        (lambda: nn.Conv2d(4, 6, 2, padding=1, groups=2), "forward"),
+        (lambda: nn.ConvTranspose2d(4, 6, 2, padding=1, groups=2), "forward"),
+        (lambda: nn.ConvTranspose2d(4, 6, 1, padding=1, groups=2), "reversed"),  # what the border writes is cut off
+    ],
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
 def test_updates_are_finite_where_a_division_could_fail(
-    rule: fasthebb.Rule, make: Callable[[], nn.Module], dtype: torch.dtype
+    rule: fasthebb.Rule, make: Callable[[], nn.Module], form: Form, dtype: torch.dtype
 ) -> None:
     layer = make().to(dtype)
     shape = (5, 4) if isinstance(layer, nn.Linear) else (5, 4, 3, 3)
@@ -180,8 +213,8 @@ def test_updates_are_finite_where_a_division_could_fail(
     for parameter in silent.parameters():
         nn.init.zeros_(parameter)
     for images in (torch.zeros(shape), torch.ones(shape), torch.full(shape, -3.0), torch.randn(shape)[:1]):
-        assert update(rule, layer, images.to(dtype)).isfinite().all()
-        assert update(rule, silent, images.to(dtype)).isfinite().all()
+        assert update(rule, layer, images.to(dtype), transposed=form).isfinite().all()
+        assert update(rule, silent, images.to(dtype), transposed=form).isfinite().all()
 
 
 @pytest.mark.parametrize("rule", [SWTA(temperature=1e-4), naive.SWTA(temperature=1e-4)], ids=repr)

@@ -83,6 +83,9 @@ def test_from_images_to_masks_of_new_images(
     assert (result["labels"], len(result["labelled"]), result["test_images"]) == (5, 5, 4)
     assert result["dice"] > 80
     assert result["validation"]["jaccard"] > 60
+    best, median, worst = (one["dice"] for one in result["shown"])
+    assert best >= median >= worst
+    assert Image.open(tmp_path / "run" / "overlays" / "worst.png").width > 2 * 20
     scores = evaluate(EvaluateOptions(str(tmp_path / "run"), data=str(discs)), progress=False)
     assert scores["dice"] == result["dice"]
     low, high = scores["interval"]["dice"]
@@ -99,6 +102,24 @@ def test_from_images_to_masks_of_new_images(
         objects = list(csv.DictReader(file))
     assert len(objects) == sum(row["objects"] for row in rows)
     assert {"file", "class", "area"} <= set(objects[0])
+
+
+def test_transposed_convolutions_learn_in_either_way(small: dict[str, Any], tmp_path: Path) -> None:
+    learned = []
+    for way in ("forward", "reversed"):
+        pretrain(PretrainOptions(**small, epochs=1, transposed=way), tmp_path / way, progress=False)  # type: ignore[arg-type]
+        tensors = SavedSegmentation.load(tmp_path / way, "encoder.safetensors").tensors
+        learned.append(tensors["features.up1.transposed.weight"])
+    assert not torch.allclose(*learned)
+
+
+def test_a_network_of_torchvision_is_trained(small: dict[str, Any], tmp_path: Path) -> None:
+    options = FinetuneOptions(**{**small, "depth": None, "width": None, "crop": 32}, model="lraspp_mobilenet_v3_large")
+    finetune(replace(options, epochs=1), tmp_path / "run", progress=False)
+    saved = SavedSegmentation.load(tmp_path / "run", "classifier.safetensors")
+    assert saved.segmenter()(torch.zeros(1, 1, 20, 20)).shape == (1, 2, 20, 20)
+    with pytest.raises(RunError, match="--depth 3, which lraspp_mobilenet_v3_large has not"):
+        finetune(replace(options, depth=3), tmp_path / "other", progress=False)
 
 
 @pytest.mark.parametrize("semi", ["mean-teacher", "cross-pseudo", "cross-consistency", "rectified-pyramid"])
@@ -162,6 +183,7 @@ def test_a_study_compares_methods_by_dice(small: dict[str, Any], tmp_path: Path)
     page = (tmp_path / "study" / "report.html").read_text()
     assert "Dice" in page
     assert "mean teacher" in page
+    assert page.count("worst test image") == 4  # of each method and way of using masks
     assert study(options, tmp_path / "study", progress=False) == rows
 
 

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from math import isfinite
+from typing import get_args
 
 import torch
 import torch.distributed as dist
@@ -14,6 +15,7 @@ from fasthebb.plasticity.learner import Learner, NonFiniteError, unit_norm_scale
 from fasthebb.plasticity.reduction import active_group, start_reduction
 from fasthebb.plasticity.selection import Layer, select
 from fasthebb.rules import Rule, Sums
+from fasthebb.synapses import Transposed, synapse_of
 
 Observer = Callable[[str, Tensor], None]
 Reduction = Callable[[], tuple[Sums, Tensor]]
@@ -29,6 +31,7 @@ def attach(
     rule: Rule | Mapping[str, Rule],
     *,
     exclude: Iterable[str] = (),
+    transposed: Transposed = "forward",
     local_scale: float = 1.0,
     process_group: dist.ProcessGroup | None = None,
 ) -> "Plasticity":
@@ -41,6 +44,8 @@ def attach(
         model: any module.
         rule: one rule for every supported layer, or ``{pattern: rule}``; patterns as in `fnmatch`, first match wins.
         exclude: names or patterns of layers to leave out.
+        transposed: how transposed convolutions learn. "forward": output channels respond to the input, as in a
+            convolution. "reversed": input channels are the responses, and see the patch of the output that they write.
         local_scale: multiplies every ``dW``, for learning from a loss as well.
         process_group: processes whose sums are added up; by default all of them, if there are several.
 
@@ -61,13 +66,15 @@ def attach(
     """
     if not isfinite(local_scale):
         raise ValueError(f"local_scale: found {local_scale}, expected a finite number")
+    if transposed not in get_args(Transposed):
+        raise ValueError(f"transposed: found {transposed!r}, expected one of {get_args(Transposed)}")
     for module in model.modules():
         if isinstance(module, torch._dynamo.OptimizedModule) or module._compiled_call_impl is not None:
             raise RuntimeError("found a compiled model, whose forward pass ignores new hooks: attach, then compile")
     _guard_hooks_when_compiling()
     selection = select(model, rule, exclude)
     for layer, chosen_rule in selection.chosen:
-        _require_free(layer, chosen_rule)
+        _require_free(layer, chosen_rule, transposed)
     tied: dict[tuple[int, Rule], list[Layer]] = {}
     for layer, chosen_rule in selection.chosen:
         tied.setdefault((id(layer.module.weight), chosen_rule), []).append(layer)
@@ -77,7 +84,7 @@ def attach(
         warnings.warn(f"these layers do not learn: {listed}", UserWarning, stacklevel=2)
     for layer, _ in selection.chosen:
         _remove_orphans(layer.module)
-    learners = [Learner(layers, chosen_rule) for (_, chosen_rule), layers in tied.items()]
+    learners = [Learner(layers, chosen_rule, transposed) for (_, chosen_rule), layers in tied.items()]
     return Plasticity(model, learners, selection.skipped, local_scale, process_group)
 
 
@@ -92,18 +99,20 @@ def _guard_hooks_when_compiling() -> None:
         torch._dynamo.reset()  # what was compiled until now does not look
 
 
-def _require_free(layer: Layer, rule: Rule) -> None:
+def _require_free(layer: Layer, rule: Rule, transposed: Transposed) -> None:
     """Refuse a layer that learns already, or whose function would change without a word."""
     for hook in layer.module._forward_hooks.values():
         if not isinstance(hook, Hook):
             continue
         if hook.owner is not None:
             raise ValueError(f"layer {layer.name!r} has a rule already: detach() that plasticity first")
-        if hook.rule.unit_norm and not rule.unit_norm:
+        same_norms = type(synapse_of(layer.module, hook.transposed)) is type(synapse_of(layer.module, transposed))
+        if hook.rule.unit_norm and not (rule.unit_norm and same_norms):
             kind = type(hook.rule).__name__
+            how = "" if hook.transposed == "forward" else f", transposed={hook.transposed!r}"
             raise ValueError(
                 f"layer {layer.name!r} was copied while {kind} was attached and still divides by its weight's norm: "
-                f"fold it first, with fasthebb.attach(model, fasthebb.{kind}()).detach()"
+                f"fold it first, with fasthebb.attach(model, fasthebb.{kind}(){how}).detach()"
             )
 
 
@@ -164,7 +173,7 @@ class Plasticity:
         self._warned_uncalled = False
         self._handles = [
             layer.module.register_forward_hook(
-                Hook(learner.rule, self, learner, layer.module), with_kwargs=True, prepend=True
+                Hook(learner.rule, learner.transposed, self, learner, layer.module), with_kwargs=True, prepend=True
             )
             for learner in learners
             for layer in learner.layers
@@ -182,8 +191,8 @@ class Plasticity:
             synapse = learner.synapse(module)
             if x.dim() == synapse.unbatched_dims:
                 x, output = x[None], output[None]
-            seen = synapse.receive(x.to(output.dtype))
-            response = learner.rule.response(synapse, seen, synapse.responses(synapse.without_bias(output)))
+            seen, s = synapse.see(x.to(output.dtype), output)
+            response = learner.rule.response(synapse, seen, s)
             self.observer(learner.name, response.transpose(0, 1).flatten(1))  # (N, O)
         if not learning:
             return

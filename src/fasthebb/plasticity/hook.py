@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fasthebb.plasticity.learner import Learner, unit_norm_scale
 from fasthebb.rules import Rule
-from fasthebb.synapses import synapse_of
+from fasthebb.synapses import ReversedTransposedSynapse, Synapse, Transposed, synapse_of
 
 if TYPE_CHECKING:
     from fasthebb.plasticity.attached import Plasticity
@@ -22,27 +22,44 @@ class Hook:
     A deep copy of the model gets hooks without a learner: they keep the layer's function and feed nobody's sums.
     """
 
-    def __init__(self, rule: Rule, owner: Plasticity | None, learner: Learner | None, module: nn.Module | None) -> None:
+    def __init__(
+        self,
+        rule: Rule,
+        transposed: Transposed,
+        owner: Plasticity | None = None,
+        learner: Learner | None = None,
+        module: nn.Module | None = None,
+    ) -> None:
         self.rule = rule
+        self.transposed: Transposed = transposed
         self.owner = owner
         self.learner = learner
         self.module = module
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Hook:
-        return Hook(self.rule, None, None, None)
+        return Hook(self.rule, self.transposed)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Hook, (self.rule, None, None, None)
+        return Hook, (self.rule, self.transposed)
 
     def __call__(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
     ) -> Tensor | None:
         """Learn from the call; give the normalised output, or ``None`` where the layer's own stands."""
-        if self.owner is not None and self.learner is not None and module is self.module:
-            if not self.owner.attached:
-                return None
-            self._attend(self.owner, self.learner, module, args[0] if args else kwargs["input"], output)
-        return _normalised(module, output) if self.rule.unit_norm else None
+        owner, learner = (self.owner, self.learner) if module is self.module else (None, None)
+        if owner is not None and not owner.attached:
+            return None
+        x: Tensor = args[0] if args else kwargs["input"]
+        synapse = synapse_of(module, self.transposed) if self.rule.unit_norm else None
+        if isinstance(synapse, ReversedTransposedSynapse):
+            # Inputs are responses that have been divided by |w|: neurons see what such ones write.
+            output = _of_unit_norms(module, synapse, x, output)
+            x = x.detach() * synapse.per_output(synapse.weight_norms().to(x.dtype))
+        if owner is not None and learner is not None:
+            self._attend(owner, learner, module, x, output)
+        if synapse is None:
+            return None
+        return output if isinstance(synapse, ReversedTransposedSynapse) else _normalised(module, synapse, output)
 
     def _attend(self, owner: Plasticity, learner: Learner, module: nn.Module, x: Tensor, output: Tensor) -> None:
         if not learner.called:
@@ -71,9 +88,16 @@ def _recomputing() -> bool:
     return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
 
 
-def _normalised(module: nn.Module, output: Tensor) -> Tensor:
+def _of_unit_norms(module: nn.Module, synapse: ReversedTransposedSynapse, x: Tensor, output: Tensor) -> Tensor:
+    """``sum_c x_c w_c / max(|w_c|, eps) + bias``, of the size of ``output``, with its gradient."""
+    weight = module.get_parameter("weight")
+    unit = (weight * synapse.per_neuron(unit_norm_scale(synapse, weight))).to(weight.dtype)
+    return synapse.output_of(x, unit, module.bias, output.shape)  # type: ignore[arg-type]
+
+
+def _normalised(module: nn.Module, synapse: Synapse, output: Tensor) -> Tensor:
     """``(x.w) / max(|w|, eps) + bias`` from ``x.w + bias``, with its gradient."""
-    synapse, weight, bias = synapse_of(module), module.get_parameter("weight"), module.bias
+    weight, bias = module.get_parameter("weight"), module.bias
     scale = synapse.per_output(unit_norm_scale(synapse, weight).to(output.dtype))
     if not isinstance(bias, Tensor):
         return output * scale

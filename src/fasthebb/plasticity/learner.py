@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from fasthebb.kernels import at_least_float32
 from fasthebb.plasticity.selection import Layer
 from fasthebb.rules import Rule, Sums
-from fasthebb.synapses import Synapse, synapse_of
+from fasthebb.synapses import Synapse, Transposed, synapse_of
 
 CHUNK_ELEMENTS = 2**21
 """Outputs worked on at once: a rule's own tensors stay small beside a large layer's, and near the processor's cache."""
@@ -24,8 +24,9 @@ class NonFiniteError(RuntimeError):
 class Learner:
     """A weight that learns by ``rule``, and the layers tied to it."""
 
-    def __init__(self, layers: list[Layer], rule: Rule) -> None:
+    def __init__(self, layers: list[Layer], rule: Rule, transposed: Transposed = "forward") -> None:
         self.layers = layers
+        self.transposed: Transposed = transposed
         self.name = layers[0].name
         self.rule = rule
         self.sums: Sums | None = None
@@ -48,7 +49,7 @@ class Learner:
 
     def synapse(self, module: nn.Module | None = None) -> Synapse:
         """The layer (the first one, if none is given) as its rule sees it."""
-        synapse = synapse_of(self.layers[0].module if module is None else module)
+        synapse = synapse_of(self.layers[0].module if module is None else module, self.transposed)
         synapse.state = self.current_state()
         return synapse
 
@@ -80,8 +81,7 @@ class Learner:
         step = max(1, max(CHUNK_ELEMENTS, self.weight.numel()) // (output.numel() // images))
         for start in range(0, images, step):
             part = slice(start, start + step)
-            seen = synapse.receive(x[part].to(dtype))
-            s = synapse.responses(synapse.without_bias(output[part].to(dtype)))
+            seen, s = synapse.see(x[part].to(dtype), output[part].to(dtype))
             if labels is not None:
                 synapse.labels = labels[part].repeat_interleave(s.shape[1] // labels[part].shape[0])
             self._add(self.rule.sums(synapse, seen, s))

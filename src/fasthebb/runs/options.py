@@ -67,6 +67,8 @@ class PretrainOptions(DataOptions):
             the ``module.Class`` of a rule of your own; its fields are ``--rule.FIELD``.
         layers: names or patterns of the layers that learn; every hidden layer if left out.
         order: "together" lets all layers learn at once, "greedy" one after the other.
+        transposed: how transposed convolutions learn, for segmentation: "forward", their outputs respond to what they
+            see, each kernel offset by itself; or "reversed", their inputs respond to the patches that they write.
         select: the epoch that is kept: "last"; "taught" the best on the validation images by a classifier that the rule
             SWTA teaches meanwhile with every label of the training images: the papers' way, whose labels all count.
         fold: fold norms into the weights, where a rule hands on x.w / |w|; false leaves them to the fine-tuning, which
@@ -96,6 +98,7 @@ class PretrainOptions(DataOptions):
     rule: Rule = field(default_factory=lambda: HPCA(max_lr=0.1))
     layers: list[str] = field(default_factory=list)
     order: Order = "together"
+    transposed: Literal["forward", "reversed"] = "forward"
     select: Literal["last", "taught"] = "last"
     fold: bool = True
     epochs: int | None = None

@@ -169,15 +169,8 @@ class SavedSegmentation(Saved):
     """A network that says the class of each pixel."""
 
     task = "segmentation"
-    kinds: ClassVar[Mapping[str, type]] = {
-        "name": str,
-        "channels": int,
-        "dims": int,
-        "depth": int,
-        "width": int,
-        "norm": str,
-        "hebbian": bool,
-    }
+    kinds: ClassVar[Mapping[str, type]] = {"name": str, "channels": int, "dims": int, "hebbian": bool}
+    more_kinds: ClassVar[Mapping[str, type]] = {"depth": int, "width": int, "norm": str}
 
     def build(self, classes: int, dropout: float = 0.0) -> SegmentationNetwork:
         """As `SavedNetwork.build`."""

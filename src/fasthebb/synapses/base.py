@@ -51,6 +51,10 @@ class Synapse(ABC):
     def from_rows(self, rows: Tensor) -> Tensor:
         """What `rows` gives, back in the shape of the weight."""
 
+    def see(self, x: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
+        """What a rule gets of a call of the layer, from its batched input and output: ``x`` and responses ``s``."""
+        return self.receive(x), self.responses(self.without_bias(output))
+
     @abstractmethod
     def receive(self, x: Tensor) -> Tensor:
         """The layer's raw input as the other methods expect it: batched, flattened or padded."""

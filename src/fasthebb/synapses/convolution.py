@@ -3,7 +3,8 @@
 from math import prod
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.modules.conv import _ConvNd
 
 from fasthebb.kernels import (
     at_least_float32,
@@ -29,12 +30,14 @@ class ConvolutionSynapse(Synapse):
     products are the faster form and the part of it that is needed at once is no larger than the input or the weight.
     """
 
-    def __init__(self, layer: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> None:
+    def __init__(self, layer: _ConvNd) -> None:
         super().__init__(layer)
         self.groups = layer.groups
         self.neurons = layer.out_channels // layer.groups
         self.fan_in = self.weight[0].numel()
-        self.kernel, self.stride, self.dilation = layer.kernel_size, layer.stride, layer.dilation
+        self.kernel: tuple[int, ...] = layer.kernel_size
+        self.stride: tuple[int, ...] = layer.stride
+        self.dilation: tuple[int, ...] = layer.dilation
         self.unbatched_dims = 1 + len(self.kernel)
         self.smallest_input = (layer.in_channels, *self._spans())
         # torch keeps "same" padding, numbers and modes alike: before and after, the last dimension first

@@ -1,6 +1,6 @@
 """A transposed convolution: neurons compete, or are ordered, at each output; each kernel offset learns by itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from math import prod
 
@@ -53,9 +53,8 @@ class TransposedConvolutionSynapse(Synapse):
     def receive(self, x: Tensor) -> Tensor:
         """See `Synapse`."""
         self.batch, self.input_size = x.shape[0], tuple(x.shape[2:])
-        self.output_size = tuple(
-            least + extra for least, extra in zip(self._least_output(), self.layer_output_padding, strict=True)
-        )
+        least = self._least_output()
+        self.output_size = tuple(own + extra for own, extra in zip(least, self.layer_output_padding, strict=True))
         return x
 
     def responses(self, output: Tensor) -> Tensor:
@@ -137,13 +136,7 @@ class TransposedConvolutionSynapse(Synapse):
         )
 
     def _least_output(self) -> tuple[int, ...]:
-        """Size of the output without output padding."""
-        return tuple(
-            s * (size - 1) - 2 * p + d * (k - 1) + 1
-            for size, s, p, d, k in zip(
-                self.input_size, self.stride, self.padding, self.dilation, self.kernel, strict=True
-            )
-        )
+        return least_output(self.input_size, self.kernel, self.stride, self.padding, self.dilation)
 
     def _output_padding(self) -> list[int]:
         return [size - least for size, least in zip(self.output_size, self._least_output(), strict=True)]
@@ -163,3 +156,19 @@ class TransposedConvolutionSynapse(Synapse):
             )
             met = whole[(slice(None), slice(None), *places)].movedim(1, -1)
             yield met.reshape(-1, self.groups, self.neurons).transpose(0, 1)
+
+
+def least_output(
+    size: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> tuple[int, ...]:
+    """Size of a transposed convolution's output without output padding.
+
+    >>> least_output((4, 4), (2, 3), (2, 2), (0, 1), (1, 1))
+    (8, 7)
+    """
+    settings = zip(size, kernel, stride, padding, dilation, strict=True)
+    return tuple(s * (n - 1) - 2 * p + d * (k - 1) + 1 for n, k, s, p, d in settings)

@@ -1,4 +1,4 @@
-"""Which layers of a network learn, and how fast."""
+"""Which layers of a network there are, which of them learn, and how fast."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -71,3 +71,20 @@ def freeze(features: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
     for layer in frozen:
         layer.requires_grad_(False)
     return frozen
+
+
+def last_convolution(module: nn.Module) -> Any:
+    """The layer of a module that comes last among its convolutions.
+
+    Raises:
+        ValueError: there is none.
+
+    >>> last_convolution(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())).out_channels
+    4
+    """
+    found = [layer for layer in module.modules() if isinstance(layer, (nn.Conv2d, nn.Conv3d))]
+    if not found:
+        raise ValueError(
+            f"found no convolution in {type(module).__name__}, expected one: build the network with unet()"
+        )
+    return found[-1]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fasthebb import Plasticity, Rule, attach
 from fasthebb.evaluation import classification_scores, evaluating
+from fasthebb.synapses import Transposed
 from fasthebb.training.batch_norm import batch_norms, estimate, fewest_images, fixed_batch_norms
 from fasthebb.training.layout import channels_last, in_channels_last
 from fasthebb.training.partial import layer_outputs, order_of_use
@@ -38,6 +39,7 @@ class HebbianPretraining(lightning.LightningModule):
         rule: one rule for every layer, or a mapping from patterns of layer names (within `features`) to rules.
         lr: learning rate; 0 is the control in which only batch norm adapts.
         order: "together" or "greedy".
+        transposed: how transposed convolutions learn, see `fasthebb.attach`.
         epochs: epochs, in the greedy order for each layer. Train for `total_epochs`.
         seed: with the number of the epoch it fixes everything that is drawn, so a resumed run equals an
             uninterrupted one.
@@ -61,6 +63,7 @@ class HebbianPretraining(lightning.LightningModule):
         *,
         lr: float = 0.1,
         order: Order = "together",
+        transposed: Transposed = "forward",
         epochs: int,
         seed: int = 0,
         classes: int | None = None,
@@ -81,7 +84,7 @@ class HebbianPretraining(lightning.LightningModule):
         self.automatic_optimization = False
         self.model = in_channels_last(model)
         self.features = model.get_submodule("features")
-        self.plasticity = attach(self.features, rule)
+        self.plasticity = attach(self.features, rule, transposed=transposed)
         self.taught = None if classes is None else teach(model.get_submodule("classifier"), classes)
         self.classes = classes
         self._validation: list[tuple[Tensor, Tensor]] = []

@@ -11,9 +11,10 @@ from fasthebb.models import SegmentationNetwork
 from fasthebb.models.segmentation_elsewhere import CoarseFeatures
 from fasthebb.training.cross_pseudo import draw_anew
 from fasthebb.training.decoders import LINEAR, fitted, up_levels
+from fasthebb.training.layer_groups import last_convolution
 from fasthebb.training.layout import in_channels_last
 from fasthebb.training.partial import layer_outputs
-from fasthebb.training.segmenter import SegmenterSettings, last_convolution
+from fasthebb.training.segmenter import SegmenterSettings
 from fasthebb.training.semi_supervised import SemiSupervised
 
 POOLED = (8, 4, 2)

@@ -15,7 +15,7 @@ from fasthebb.training.averaging import move_average
 from fasthebb.training.backprop import require_finite_loss
 from fasthebb.training.batch_norm import batch_norms, fewest_images, fixed_batch_norms
 from fasthebb.training.curves import warm_cosine
-from fasthebb.training.layer_groups import freeze, parameter_groups
+from fasthebb.training.layer_groups import freeze, last_convolution, parameter_groups
 from fasthebb.training.layout import channels_last, in_channels_last
 from fasthebb.training.seeding import seed_epoch
 from fasthebb.training.segmentation_loss import segmentation_loss
@@ -235,20 +235,3 @@ class Segmenter(lightning.LightningModule):
         self._resting += freeze(model.features, self.frozen)
         if self.freeze_norms:
             self._resting += batch_norms(model.features)
-
-
-def last_convolution(module: nn.Module) -> Any:
-    """The layer of a module that comes last among its convolutions.
-
-    Raises:
-        ValueError: there is none.
-
-    >>> last_convolution(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())).out_channels
-    4
-    """
-    found = [layer for layer in module.modules() if isinstance(layer, (nn.Conv2d, nn.Conv3d))]
-    if not found:
-        raise ValueError(
-            f"found no convolution in {type(module).__name__}, expected one: build the network with unet()"
-        )
-    return found[-1]

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import lightning
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from torch import Tensor
 
 from fasthebb.training.checkpoints import AtomicCheckpointIO
 from fasthebb.training.clock import EpochClock
@@ -40,8 +41,11 @@ class ImagesPerSecondBar(TQDMProgressBar):
         batch: Sequence[Any],
         batch_idx: int,
     ) -> None:
-        """Count."""
-        self._images += len(batch[0])
+        """Count; of pairs of batches the first."""
+        first = batch[0]
+        while not isinstance(first, Tensor):
+            first = first[0]
+        self._images += len(first)
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def get_metrics(

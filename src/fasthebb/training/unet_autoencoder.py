@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from fasthebb.models import Posterior, SegmentationNetwork
 from fasthebb.models.unet import UNetFeatures
 from fasthebb.training.decoders import Decoder, encoded
-from fasthebb.training.segmenter import last_convolution
+from fasthebb.training.layer_groups import last_convolution
 
 
 class UNetAutoencoder(nn.Module):

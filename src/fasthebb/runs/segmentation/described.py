@@ -22,18 +22,23 @@ def described(options: PretrainOptions | FinetuneOptions, images: MaskedSet, *, 
     Raises:
         ValueError: as the network's builder does.
     """
-    dims = images.images[0].dim() - 1
-    found = {
+    dims = images.dims
+    found: dict[str, Any] = {
         "name": options.model or "unet",
-        "channels": len(images.images[0]),
+        "channels": images.channels,
         "dims": dims,
-        "depth": DEPTHS[dims] if options.depth is None else options.depth,
-        "width": max(1, round(WIDTH * (1.0 if options.width is None else options.width))),
-        "norm": options.norm or "batch",
         "hebbian": hebbian,
     }
+    if found["name"] == "unet":
+        found |= {
+            "depth": DEPTHS[dims] if options.depth is None else options.depth,
+            "width": max(1, round(WIDTH * (1.0 if options.width is None else options.width))),
+            "norm": options.norm or "batch",
+        }
+    elif given := [name for name in ("depth", "norm", "width") if getattr(options, name) not in (None, 1.0)]:
+        raise RunError(f"found --{given[0]} {getattr(options, given[0])}, which {found['name']} has not: leave it out")
     with torch.device("meta"):
-        build_segmentation(**found)  # type: ignore[arg-type]
+        build_segmentation(**found)
     return found
 
 
@@ -47,7 +52,7 @@ def crops(
     seed: int,
 ) -> Crops:
     """Batches of crops at random places."""
-    dims = images.images[0].dim() - 1
+    dims = images.dims
     side = CROPS[dims] if options.crop is None else options.crop
     return Crops(
         images,

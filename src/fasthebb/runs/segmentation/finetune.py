@@ -5,15 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from fasthebb.data import Augmentation, Crops, MaskedData, MaskedSet, Preprocessing, draw_masks, load_masked
-from fasthebb.evaluation import segmentation_scores
+from fasthebb.evaluation import compare_masks
 from fasthebb.models import SegmentationNetwork
 from fasthebb.runs.folder import RunError, RunFolder
 from fasthebb.runs.options import FinetuneOptions
 from fasthebb.runs.saved import SavedSegmentation
 from fasthebb.runs.segmentation.described import crops, described, refuse
 from fasthebb.runs.segmentation.scoring import masks_of, rounded
+from fasthebb.runs.segmentation.shown import show
 from fasthebb.training import (
     CrossConsistency,
     CrossPseudo,
@@ -113,7 +115,7 @@ def finetune(
         raise RunError(
             f"{options.init} hands on x.w / |w|, which --task segmentation has not: pre-train with --fold true"
         )
-    module = _module(options, model)
+    module = _module(options, model, network, len(data.classes))
     trainer = make_trainer(
         epochs=options.epochs,
         out=folder.path,
@@ -124,10 +126,18 @@ def finetune(
     fit(trainer, module, _batches(options, data, network.preprocessing), None, ckpt=folder.checkpoint)
     trained = module.network().to(trainer.strategy.root_device)
     how = {"batch_size": 4, "precision": options.precision}
-    validation, test = (
-        _scores(trained, network.preprocessing, images, data.classes, **how) if len(images) else None
-        for images in (data.validation, data.test)
-    )
+    classes = len(data.classes)
+    validation: dict[str, float | None] | None = None
+    test: dict[str, float | None] = {}
+    shown: list[dict[str, Any]] = []
+    if len(data.validation):
+        predicted = list(masks_of(trained, network.preprocessing, data.validation, classes, **how))
+        validation = rounded(compare_masks(predicted, _true(data.validation), classes).scores())
+    if len(data.test):
+        predicted = list(masks_of(trained, network.preprocessing, data.test, classes, **how))
+        compared = compare_masks(predicted, _true(data.test), classes)
+        test = rounded(compared.scores())
+        shown = show(folder, data.test, predicted, [value or 0.0 for value in compared.per_image()["dice"]])
     network.with_weights(trained.state_dict(), data.classes).save(folder.path / "classifier.safetensors")
     return folder.finish(
         {
@@ -140,7 +150,8 @@ def finetune(
             "seeds": {"weights": options.seed, "order": options.seed, "draw": draw_seed},
             "select": options.select,
             "epochs": options.epochs,
-            **(test or {}),
+            **test,
+            "shown": shown,
             "scored_by": "test images",
             "test_images": len(data.test),
             "validation": validation,
@@ -149,14 +160,21 @@ def finetune(
     )
 
 
-def _module(options: FinetuneOptions, model: SegmentationNetwork) -> Segmenter:
-    kind = _SEMI.get(options.semi, Segmenter)
-    return kind(
+def _module(
+    options: FinetuneOptions, model: SegmentationNetwork, network: SavedSegmentation, classes: int
+) -> Segmenter:
+    """The training of ``model``; two networks that teach each other start as differently as they can."""
+    more: dict[str, Any] = {}
+    if options.semi == "cross-pseudo":
+        torch.manual_seed(options.seed + 1)
+        more["second"] = network.build(classes, options.dropout)
+    return _SEMI.get(options.semi, Segmenter)(
         model,
         lr=LR if options.lr is None else options.lr,
         features_lr=options.features_lr,
         frozen=options.frozen,
         seed=options.seed,
+        **more,
     )
 
 
@@ -178,20 +196,17 @@ def _untrained(options: FinetuneOptions, data: MaskedData) -> SavedSegmentation:
     return SavedSegmentation(described(options, data.unlabelled, hebbian=False), preprocessing, {})
 
 
-def _scores(
-    model: SegmentationNetwork, preprocessing: Preprocessing, images: MaskedSet, classes: list[str], **how: Any
-) -> dict[str, Any]:
-    predicted = list(masks_of(model, preprocessing, images, len(classes), **how))
-    true = [mask for mask in images.masks if mask is not None]
-    return rounded(segmentation_scores(predicted, true, len(classes)))
+def _true(images: MaskedSet) -> list[Tensor]:
+    return [mask for mask in images.masks if mask is not None]
 
 
 def _refuse_conflicts(options: FinetuneOptions, init: SavedSegmentation) -> None:
     """Options that describe the network must not contradict the weights."""
     for option, name in _FROM_INIT.items():
         asked = getattr(options, option)
-        if asked is not None and asked != init.model[name]:
+        known = init.model.get(name)
+        if asked is not None and asked != known:
             raise RunError(
-                f"--{option} {asked} does not fit {options.init}, which was pre-trained with {init.model[name]}: leave "
-                "the option out, or pre-train again"
+                f"--{option} {asked} does not fit {options.init}, which was pre-trained with {known}: leave the option "
+                "out, or pre-train again"
             )

@@ -133,6 +133,7 @@ def _learning(options: PretrainOptions, model: SegmentationNetwork) -> HebbianPr
         dict.fromkeys(options.layers, options.rule) if options.layers else options.rule,
         lr=usual_lr(options.rule) if options.lr is None else options.lr,
         order=options.order,
+        transposed=options.transposed,
         epochs=epochs if options.epochs is None else options.epochs,
         seed=options.seed,
     )

@@ -19,12 +19,13 @@ def exciting_pictures(folder: Path, results: Results, method: str) -> dict[str, 
         files = [] if run is None else sorted((run / "exciting").glob("*.png"), key=lambda file: natural(file.stem))
         if files:
             step = max(1, (len(files) - 1) // (LAYERS - 1))
-            pictures = {file.stem: _read(file) for file in files[::step]}
+            pictures = {file.stem: read_picture(file) for file in files[::step]}
             return {name: png for name, png in pictures.items() if png is not None}
     return {}
 
 
-def _read(file: Path) -> bytes | None:
+def read_picture(file: Path) -> bytes | None:
+    """A PNG that is not too large; None for anything else."""
     try:
         if file.stat().st_size > _LARGEST:
             return None

@@ -20,6 +20,7 @@ from fasthebb.study.report.sections import (
     exciting_section,
     failures_section,
     filters_section,
+    overlays_section,
     reproduction_section,
 )
 from fasthebb.study.report.speed import speeds
@@ -85,6 +86,7 @@ def page(folder: Path, results: Results, failures: Sequence[Failure]) -> str:
 {_chart("time", "Accuracy against seconds spent, pre-training included, one point for each method and amount")}
 {_timings(results)}
 </section>
+{overlays_section(folder, results)}
 {filters_section(folder, results)}
 {exciting_section(folder, results)}
 <section>

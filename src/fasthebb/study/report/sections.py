@@ -11,6 +11,7 @@ from fasthebb.study.report.exciting import exciting_pictures
 from fasthebb.study.report.filters import first_layers
 from fasthebb.study.report.html_tables import table
 from fasthebb.study.report.names import label
+from fasthebb.study.report.overlays import overlay_pictures
 from fasthebb.study.report.reproduction import COMMAND, versions
 from fasthebb.study.report.results import Results
 
@@ -58,6 +59,27 @@ def exciting_section(folder: Path, results: Results) -> str:
 <h2>What excites the neurons</h2>
 <p>A row is one neuron, with the pre-training images that it responds to most, at whatever place, the strongest
 first.</p>
+{"".join(parts)}
+</section>"""
+
+
+def overlays_section(folder: Path, results: Results) -> str:
+    """Best, median and worst test image of each method, where pixels have classes; else nothing."""
+    found = overlay_pictures(folder, results)
+    if not found:
+        return ""
+    parts = []
+    for cell, pictures in found:
+        name = f"{label(cell.method)}, {READOUTS[cell.readout]}, {cell.labels} masks"
+        shown = "".join(
+            f"<figure>{image(png, f'{name}: {which} test image')}<figcaption>{which}</figcaption></figure>"
+            for which, png in pictures.items()
+        )
+        parts.append(f'<h3>{escape(name)}</h3><div class="pictures">{shown}</div>')
+    return f"""<section>
+<h2>Best, median and worst</h2>
+<p>Of the first seed with the fewest masks: test images by Dice, the prediction's contours left, those of the mask
+right.</p>
 {"".join(parts)}
 </section>"""
 

@@ -95,7 +95,8 @@ def test_from_images_to_masks_of_new_images(
     assert all(row["objects"] >= 1 and 0 < row["foreground"] < 1 for row in rows)
     found = Image.open(next((tmp_path / "masks").rglob("0.mask.png")))
     assert found.size == Image.open(discs / "test" / "images" / "0.png").size
-    assert set(np.unique(np.asarray(found))) <= {0, 1}
+    assert set(np.unique(np.asarray(found))) == {0, 1}
+    assert found.convert("RGB").getextrema() != ((0, 0),) * 3  # and to be seen
     assert len(list((tmp_path / "masks").rglob("*.overlay.png"))) == 4
     assert len(list((tmp_path / "masks").rglob("*.probability.tif"))) == 4
     with (tmp_path / "masks" / "objects.csv").open() as file:
@@ -111,6 +112,16 @@ def test_transposed_convolutions_learn_in_either_way(small: dict[str, Any], tmp_
         tensors = SavedSegmentation.load(tmp_path / way, "encoder.safetensors").tensors
         learned.append(tensors["features.up1.transposed.weight"])
     assert not torch.allclose(*learned)
+
+
+def test_an_autoencoder_is_a_method_too(small: dict[str, Any], tmp_path: Path) -> None:
+    options = StudyOptions(
+        **small, methods=["none", "random", "vae"], labels=["3"], seeds=1, epochs=1, pretrain_epochs=1
+    )
+    rows = {row["method"]: row for row in study(options, tmp_path / "study", progress=False)}
+    assert json.loads((tmp_path / "study" / "failed.json").read_text()) == []
+    assert set(rows) == {"none", "random", "vae"}
+    assert rows["vae"]["pretrain_seconds"] > 0
 
 
 def test_a_network_of_torchvision_is_trained(small: dict[str, Any], tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fasthebb.data import load_for_segmentation
 from fasthebb.evaluation import objects_table, overlay
+from fasthebb.evaluation.objects import COLOURS
 from fasthebb.runs.folder import RunFolder
 from fasthebb.runs.options import PredictOptions
 from fasthebb.runs.saved import SavedSegmentation
@@ -63,21 +64,30 @@ def _write(folder: RunFolder, name: str, image: Tensor, mask: Tensor, likely: Te
     pixels = mask.numpy().astype(np.uint8)
 
     slices = likely[1:].flatten(0, -3).numpy()  # a class after the other, of volumes slice by slice
-    ending, pages = (".mask.png", [pixels]) if mask.dim() == 2 else (".mask.tif", list(pixels))
-    for name_ending, content in (
-        (ending, _encoded(pages)),
-        (".overlay.png", _encoded([np.asarray(overlay(image, mask))])),
-        (".probability.tif", _encoded(list(slices), "TIFF")),
-    ):
-        write_atomically(where.with_name(where.name + name_ending), lambda file, content=content: file.write(content))  # type: ignore[misc]
+    mask_file = ("mask.png", _png(_coloured(pixels))) if mask.dim() == 2 else ("mask.tif", _tiff(pixels))
+    overlay_file = ("overlay.png", _png(overlay(image, mask)))
+    for ending, content in (mask_file, overlay_file, ("probability.tif", _tiff(slices))):
+        file = where.with_name(f"{where.name}.{ending}")
+        write_atomically(file, lambda file, content=content: file.write(content))  # type: ignore[misc]
 
 
-def _encoded(pages: list[np.ndarray[Any, Any]], kind: str | None = None) -> bytes:
-    """Pixels as a PNG, several pages or what is asked for as a TIFF."""
-    first, *others = [Image.fromarray(page) for page in pages]
-    kind = kind or ("TIFF" if others else "PNG")
+def _coloured(pixels: np.ndarray[Any, Any]) -> Image.Image:
+    """The class of each pixel, which a viewer shows in the class's colour and a program reads as its number."""
+    picture = Image.fromarray(pixels)
+    picture.putpalette([0, 0, 0, *(part for row in range(255) for part in COLOURS[row % len(COLOURS)])])
+    return picture
+
+
+def _png(picture: Image.Image) -> bytes:
     content = io.BytesIO()
-    first.save(content, format=kind, **({"save_all": True, "append_images": others} if kind == "TIFF" else {}))
+    picture.save(content, format="PNG")
+    return content.getvalue()
+
+
+def _tiff(pages: np.ndarray[Any, Any]) -> bytes:
+    first, *others = [Image.fromarray(page) for page in pages]
+    content = io.BytesIO()
+    first.save(content, format="TIFF", save_all=True, append_images=others)
     return content.getvalue()
 
 

@@ -230,7 +230,8 @@ class PredictOptions:
     """Options of ``fasthebb predict``.
 
     Args:
-        weights: run folder or ``classifier.safetensors`` of a fine-tuning.
+        weights: run folder or ``classifier.safetensors`` of a fine-tuning, or a file exported from one: ``.onnx``, or
+            ``.pt2``, which may run code of its author and is read only where FASTHEBB_TRUST_PT2=1 is set.
         images: an image, or a folder of images at any depth.
         batch_size: images at a time; the predictions do not depend on it.
         strict: stop at the first unreadable image instead of leaving it out.

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
 from torch import nn
 
-from fasthebb import Rule
+from fasthebb import Plasticity, Rule
 from fasthebb.data import Batches, ImageData, ImageSet, Preprocessing, load_images
 from fasthebb.evaluation import most_exciting
 from fasthebb.evaluation.exciting import picture
@@ -184,12 +185,7 @@ def _by_steps(
         module.load_state_dict(best_weights(trainer))
         notes[LABELS_SPENT] = str(spent)
     if isinstance(module, HebbianPretraining):
-        notes["rule"] = str(settings(options)["rule"])
-        plasticity = module.plasticity
-        if options.fold:
-            plasticity.detach()
-        elif normalised := [name for name in plasticity.layers if plasticity.rules[name].unit_norm]:
-            notes[NORMALISED] = json.dumps(normalised)
+        notes |= let_go(options, module.plasticity)
     start = time.perf_counter()
     reestimate_batch_norm(model.features, _batches(options, images, preprocessing, augmented=False))
     return _Learned(
@@ -198,8 +194,23 @@ def _by_steps(
         epochs=module.total_epochs,
         epochs_to_convergence=_epochs_to_convergence(folder, module),
         labels_spent=spent,
-        layers={name: float(value) for name, value in trainer.logged_metrics.items() if name.startswith("layer/")},
+        layers=readouts(trainer),
     )
+
+
+def let_go(options: PretrainOptions, plasticity: Plasticity) -> dict[str, str]:
+    """Leave a plain network, or note which layers hand on x.w / |w|; what is to be noted of the weights."""
+    notes = {"rule": str(settings(options)["rule"])}
+    if options.fold:
+        plasticity.detach()
+    elif normalised := [name for name in plasticity.layers if plasticity.rules[name].unit_norm]:
+        notes[NORMALISED] = json.dumps(normalised)
+    return notes
+
+
+def readouts(trainer: lightning.Trainer) -> dict[str, float]:
+    """What was logged of each layer in the last epoch."""
+    return {name: float(value) for name, value in trainer.logged_metrics.items() if name.startswith("layer/")}
 
 
 def _at_once(

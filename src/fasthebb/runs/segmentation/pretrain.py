@@ -1,6 +1,5 @@
 """``fasthebb pretrain --task segmentation``: the layers of a U-Net learn from images alone."""
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ from fasthebb.data import MaskedData, Preprocessing, load_masked
 from fasthebb.models import SegmentationNetwork
 from fasthebb.runs.folder import RunFolder, settings
 from fasthebb.runs.options import PretrainOptions
-from fasthebb.runs.pretrain import COMPETITIVE_EPOCHS, HEBBIAN_EPOCHS, usual_lr
-from fasthebb.runs.saved import NORMALISED, SavedSegmentation
+from fasthebb.runs.pretrain import COMPETITIVE_EPOCHS, HEBBIAN_EPOCHS, let_go, readouts, usual_lr
+from fasthebb.runs.saved import SavedSegmentation
 from fasthebb.runs.segmentation.described import crops, described, refuse
 from fasthebb.training import (
     HebbianPretraining,
@@ -88,12 +87,7 @@ def pretrain(
     fit(trainer, module, shown, None, ckpt=folder.checkpoint)
     notes = {"data": options.data, "method": options.method}
     if isinstance(module, HebbianPretraining):
-        notes["rule"] = str(settings(options)["rule"])
-        plasticity = module.plasticity
-        if options.fold:
-            plasticity.detach()
-        elif normalised := [name for name in plasticity.layers if plasticity.rules[name].unit_norm]:
-            notes[NORMALISED] = json.dumps(normalised)
+        notes |= let_go(options, module.plasticity)
     start = time.perf_counter()
     shown.set_epoch(0)
     reestimate_batch_norm(model.features, shown)
@@ -112,9 +106,7 @@ def pretrain(
             "epochs": module.total_epochs,
             "labels_spent": 0,
             "pretrain_seconds": round(seconds, 2),
-            "layers": {
-                name: float(value) for name, value in trainer.logged_metrics.items() if name.startswith("layer/")
-            },
+            "layers": readouts(trainer),
         }
     )
 

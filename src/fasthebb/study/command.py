@@ -20,7 +20,6 @@ from fasthebb.study.folder import StudyFolder
 from fasthebb.study.grid import Cell, Search, make_grid, pretrainings
 from fasthebb.study.options import StudyOptions, resolved
 from fasthebb.study.report import write_report
-from fasthebb.study.report.cells import MEASURES
 from fasthebb.study.work import Worker, share_processor
 
 
@@ -159,8 +158,7 @@ def _worker(options: StudyOptions, out: Path, grid: Sequence[Cell], missing: Seq
 
 def _main_score(result: Mapping[str, Any]) -> tuple[str, float]:
     """What a result is told by."""
-    name = "dice" if "dice" in result else "top1"
-    return MEASURES[name], result[name]
+    return ("Dice", result["dice"]) if "dice" in result else ("top-1", result["top1"])
 
 
 def _table(finished: Sequence[dict[str, Any]]) -> Table:

@@ -216,6 +216,40 @@ def test_what_a_study_of_masks_has_not_is_refused(
     assert "\n" not in str(error.value)
 
 
+def test_options_of_one_task_are_not_left_unheeded_by_the_other(small: dict[str, Any], tmp_path: Path) -> None:
+    for name, value in (("crop", 64), ("semi", "mean-teacher"), ("frozen", ["down*"]), ("features_lr", 0.1)):
+        with pytest.raises(RunError, match=f"--{name.replace('_', '-')} .*, which --task classification has not"):
+            finetune(FinetuneOptions(**{name: value}), tmp_path / "run", progress=False)
+    with pytest.raises(RunError, match="--transposed reversed, which --task classification has not"):
+        pretrain(PretrainOptions(transposed="reversed"), tmp_path / "run", progress=False)
+    with pytest.raises(RunError, match=r"--momentum 0\.5, which --task segmentation has not"):
+        finetune(FinetuneOptions(**small, momentum=0.5), tmp_path / "run", progress=False)
+    with pytest.raises(RunError, match="--image-size 32, which --task segmentation has not"):
+        study(StudyOptions(**small, image_size=32), tmp_path / "run", progress=False)
+    with pytest.raises(RunError, match="--depth 3, which --task classification has not"):
+        study(StudyOptions(depth=3), tmp_path / "run", progress=False)
+
+
+def test_weight_decay_reaches_the_training(small: dict[str, Any], tmp_path: Path) -> None:
+    options = FinetuneOptions(**small, labels="3", epochs=1)
+    for name, value in (("usual", None), ("same", 1e-4), ("more", 0.5)):
+        finetune(replace(options, weight_decay=value), tmp_path / name, progress=False)
+    usual, same, more = (
+        load_file(tmp_path / name / "classifier.safetensors")["features.down1.conv1.weight"]
+        for name in ("usual", "same", "more")
+    )
+    assert torch.equal(usual, same)
+    assert not torch.equal(usual, more)
+
+
+def test_backprop_alone_may_take_as_long_as_another_method(small: dict[str, Any], tmp_path: Path) -> None:
+    options = StudyOptions(
+        **small, methods=["none", "hpca", "none-tuned"], labels=["3"], seeds=1, epochs=1, pretrain_epochs=1
+    )
+    rows = {row["method"]: row for row in study(options, tmp_path / "study", progress=False)}
+    assert rows["none-tuned"]["finetune_epochs"] >= rows["none"]["finetune_epochs"]
+
+
 def test_readouts_with_unlabelled_images_are_of_segmentation(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the readouts mean-teacher, which --task classification has not"):
         study(StudyOptions(readouts=["mean-teacher"]), tmp_path / "study", progress=False)

@@ -8,6 +8,7 @@ from typing import Any
 from fasthebb.data import ImageData, draw_labels, load_images
 from fasthebb.runs.folder import RunError, RunFolder
 from fasthebb.runs.options import FinetuneOptions
+from fasthebb.runs.refusal import OF_SEGMENTATION, refuse
 from fasthebb.runs.saved import SavedNetwork, network_options
 from fasthebb.runs.self_training import TEACHER, self_train
 from fasthebb.runs.supervised import Supervised, untrained
@@ -127,6 +128,7 @@ def finetune(
 
 def _refuse_combinations(options: FinetuneOptions) -> None:
     """Options that no training has together."""
+    refuse(options, (*OF_SEGMENTATION, "semi", "frozen", "features_lr"), "classification")
     if options.taught and (options.probe or options.select != "last" or options.class_weights != "none"):
         raise RunError(
             "--taught teaches the classifier by a Hebbian rule: leave out --probe, --select, --class-weights"

@@ -150,7 +150,7 @@ class FinetuneOptions(DataOptions):
             classifier 0.1, and constant.
         stretch: factor on the lengths of that schedule, for trainings of more than 20 epochs.
         momentum: Nesterov momentum.
-        weight_decay: L2 penalty.
+        weight_decay: L2 penalty, 0.05 if left out; for segmentation that of AdamW, 0.0001.
         dropout: probability of leaving out an input of the classifier.
         class_weights: "balanced" weighs images so that every class counts the same, however few labels it has; with
             "none" every labelled image counts the same.
@@ -182,7 +182,7 @@ class FinetuneOptions(DataOptions):
     lr: float | None = None
     stretch: float = 1.0
     momentum: float = 0.9
-    weight_decay: float = 5e-2
+    weight_decay: float | None = None
     dropout: float = 0.5
     class_weights: Literal["none", "balanced"] = "none"
     augment: Augmentation | None = None

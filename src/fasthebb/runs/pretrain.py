@@ -17,6 +17,7 @@ from fasthebb.evaluation.exciting import picture
 from fasthebb.models import Network, build_model
 from fasthebb.runs.folder import RunError, RunFolder, settings
 from fasthebb.runs.options import PretrainOptions
+from fasthebb.runs.refusal import OF_SEGMENTATION, refuse
 from fasthebb.runs.saved import LABELS_SPENT, NORMALISED, SavedNetwork, network_options
 from fasthebb.training import (
     HebbianPretraining,
@@ -57,6 +58,7 @@ def pretrain(
         ValueError: for a user's mistake, in one line.
         KeyboardInterrupt: after Ctrl-C; the same call goes on.
     """
+    refuse(options, (*OF_SEGMENTATION, "transposed"), "classification")
     folder = RunFolder(out, "pretrain", options)
     finished = folder.result()
     if finished is not None:

@@ -60,7 +60,7 @@ def self_train(training: Supervised, folder: RunFolder) -> Network:
 
 def _teacher(training: Supervised, where: Path) -> Tensor:
     """What the ridge regression takes the unlabelled images for, ``(N, classes)``; asked once and kept."""
-    kept = where / "predictions.safetensors"
+    kept = where / "answers.safetensors"
     if not kept.is_file():
         model, whitening = training.fit_ridge(training.data.train, where)
         fitted = time.perf_counter()

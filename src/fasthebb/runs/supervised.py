@@ -35,7 +35,7 @@ from fasthebb.training import (
 from fasthebb.training.metrics_file import MetricsFile
 
 FOLDS = 5
-LR, TAUGHT_LR = 3e-3, 0.1
+LR, TAUGHT_LR, WEIGHT_DECAY = 3e-3, 0.1, 5e-2
 MOST_FEATURES = 2**29
 """Numbers that are kept, of features that are at rest: 2 GiB."""
 
@@ -224,7 +224,7 @@ class Supervised:
             lr=LR if options.lr is None else options.lr,
             stretch=options.stretch,
             momentum=options.momentum,
-            weight_decay=options.weight_decay,
+            weight_decay=WEIGHT_DECAY if options.weight_decay is None else options.weight_decay,
             probe=options.probe,
             seed=options.seed,
             class_weights=balanced_class_weights(self.data.train.labels, classes)

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from fasthebb.data import Augmentation
 from fasthebb.runs.options import Select, Task
+from fasthebb.runs.refusal import OF_SEGMENTATION, refuse
 from fasthebb.training import Precision
 
 Readout = Literal[
@@ -18,9 +19,9 @@ Readout = Literal[
     "cross-consistency",
     "rectified-pyramid",
 ]
+OF_CLASSIFICATION = ("label_file", "hidden", "image_size", "code", "views")
 SEMI: tuple[Readout, ...] = ("mean-teacher", "cross-pseudo", "cross-consistency", "rectified-pyramid")
 """Ways of fine-tuning in which images without masks take part."""
-SEGMENTATION_METHODS = ("none", "random", "hpca")
 Preset = Literal["paper-cifar10", "paper-cifar100", "paper-tinyimagenet", "paper-imagenet", "best-cifar10"]
 
 
@@ -153,7 +154,7 @@ USUAL: dict[str, Any] = {
 
 SEGMENTATION: dict[str, Any] = {
     **USUAL,
-    "methods": list(SEGMENTATION_METHODS),
+    "methods": ["none", "random", "hpca"],
     "labels": ["5", "0.05", "0.1"],
     "seeds": 3,
     "model": "unet",
@@ -216,6 +217,7 @@ def resolved(options: StudyOptions) -> StudyOptions:
     (0.1, 5)
     """
     segmenting = options.task == "segmentation"
+    refuse(options, OF_CLASSIFICATION if segmenting else OF_SEGMENTATION, options.task)
     if segmenting and options.preset is not None:
         raise ValueError(
             f"found the preset {options.preset!r}, which is of classification: leave out --task or --preset"

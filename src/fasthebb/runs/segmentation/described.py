@@ -1,7 +1,5 @@
 """The network and the crops that options ask for."""
 
-from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -63,18 +61,3 @@ def crops(
         seed=seed,
         augment=augment,
     )
-
-
-def refuse(options: Any, meaningless: Sequence[str]) -> None:
-    """Refuse options that were given and mean nothing for segmentation.
-
-    Raises:
-        RunError: naming the first.
-    """
-    usual = {f.name: f.default for f in fields(options)}
-    for name in meaningless:
-        if getattr(options, name) != usual[name]:
-            raise RunError(
-                f"found --{name.replace('_', '-')} {getattr(options, name)}, which --task segmentation has not: leave "
-                "it out"
-            )

@@ -7,8 +7,8 @@ from fasthebb.data import load_masked
 from fasthebb.evaluation import compare_masks
 from fasthebb.runs.folder import RunError, RunFolder
 from fasthebb.runs.options import EvaluateOptions
+from fasthebb.runs.refusal import refuse
 from fasthebb.runs.saved import SavedSegmentation
-from fasthebb.runs.segmentation.described import refuse
 from fasthebb.runs.segmentation.scoring import masks_of, rounded
 
 _MEANINGLESS = ("label_file", "layers")
@@ -29,7 +29,7 @@ def evaluate(options: EvaluateOptions, out: str | Path | None = None, *, progres
     Raises:
         ValueError: for a user's mistake, in one line.
     """
-    refuse(options, _MEANINGLESS)
+    refuse(options, _MEANINGLESS, "segmentation")
     folder = None if out is None else RunFolder(out, "evaluate", options)
     network = SavedSegmentation.load(options.weights, "classifier.safetensors")
     model = network.segmenter()

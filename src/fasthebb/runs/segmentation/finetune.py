@@ -12,8 +12,9 @@ from fasthebb.evaluation import compare_masks
 from fasthebb.models import SegmentationNetwork
 from fasthebb.runs.folder import RunError, RunFolder
 from fasthebb.runs.options import FinetuneOptions
+from fasthebb.runs.refusal import refuse
 from fasthebb.runs.saved import SavedSegmentation
-from fasthebb.runs.segmentation.described import crops, described, refuse
+from fasthebb.runs.segmentation.described import crops, described
 from fasthebb.runs.segmentation.scoring import masks_of, rounded
 from fasthebb.runs.segmentation.shown import show
 from fasthebb.training import (
@@ -30,7 +31,7 @@ from fasthebb.training import (
 
 STEPS = 50
 """An epoch is so many steps: there may be five masks."""
-LR = 1e-3
+LR, WEIGHT_DECAY = 1e-3, 1e-4
 AUGMENT: Augmentation = "hard"
 _MEANINGLESS = (
     "label_file",
@@ -43,7 +44,7 @@ _MEANINGLESS = (
     "code",
     "cv",
     "select",
-    "stretch",
+    "momentum",
     "class_weights",
     "hidden",
     "image_size",
@@ -82,7 +83,7 @@ def finetune(
         ValueError: for a user's mistake, in one line.
         KeyboardInterrupt: after Ctrl-C; the same call goes on.
     """
-    refuse(options, _MEANINGLESS)
+    refuse(options, _MEANINGLESS, "segmentation")
     folder = RunFolder(out, "finetune", options)
     finished = folder.result()
     if finished is not None:
@@ -171,6 +172,7 @@ def _module(
     return _SEMI.get(options.semi, Segmenter)(
         model,
         lr=LR if options.lr is None else options.lr,
+        weight_decay=WEIGHT_DECAY if options.weight_decay is None else options.weight_decay,
         features_lr=options.features_lr,
         frozen=options.frozen,
         seed=options.seed,

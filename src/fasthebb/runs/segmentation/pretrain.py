@@ -11,8 +11,9 @@ from fasthebb.models import SegmentationNetwork
 from fasthebb.runs.folder import RunFolder, settings
 from fasthebb.runs.options import PretrainOptions
 from fasthebb.runs.pretrain import COMPETITIVE_EPOCHS, HEBBIAN_EPOCHS, let_go, readouts, usual_lr
+from fasthebb.runs.refusal import refuse
 from fasthebb.runs.saved import SavedSegmentation
-from fasthebb.runs.segmentation.described import crops, described, refuse
+from fasthebb.runs.segmentation.described import crops, described
 from fasthebb.training import (
     HebbianPretraining,
     SegmentationVAE,
@@ -47,9 +48,9 @@ def pretrain(
         ValueError: for a user's mistake, in one line.
         KeyboardInterrupt: after Ctrl-C; the same call goes on.
     """
-    refuse(options, _MEANINGLESS)
+    refuse(options, _MEANINGLESS, "segmentation")
     if options.method not in ("hebbian", "vae"):
-        refuse(options, ["method"])
+        refuse(options, ["method"], "segmentation")
     folder = RunFolder(out, "pretrain", options)
     finished = folder.result()
     if finished is not None:

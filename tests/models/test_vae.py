@@ -130,6 +130,13 @@ def test_the_papers_decoder_ends_in_batch_norm_and_the_other_in_a_convolution() 
     assert isinstance(last[1], nn.ConvTranspose2d)
 
 
+def test_the_first_reconstruction_is_hardly_worse_than_none() -> None:
+    vae = VAE(network("cnn6", channels=3, image_size=32, width=0.5))
+    images = torch.randn(16, 3, 32, 32)
+    reconstructions, _ = vae.train()(images)
+    assert reconstructions.square().mean() < 0.5  # of images whose own mean square is 1
+
+
 def test_values_are_repeated_over_the_windows_of_their_pool() -> None:
     x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
     expected = torch.tensor([[1, 1, 2, 2, 2], [1, 1, 2, 2, 2], [3, 3, 4, 4, 4], [3, 3, 4, 4, 4], [3, 3, 4, 4, 4]])

@@ -31,6 +31,7 @@ from fasthebb.rules import (
     Rule,
     Sanger,
     SoftHebb,
+    SummedSWTA,
     Sums,
 )
 from fasthebb.synapses import Synapse
@@ -52,6 +53,7 @@ __all__ = [
     "Rule",
     "Sanger",
     "SoftHebb",
+    "SummedSWTA",
     "Sums",
     "Synapse",
     "attach",

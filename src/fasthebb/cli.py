@@ -11,7 +11,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentParser, set_loader
 from rich.console import Console
 from rich.markup import escape
@@ -21,9 +20,15 @@ import fasthebb
 from fasthebb import runs
 from fasthebb.benchmark import BenchmarkOptions, benchmark
 from fasthebb.demo import DemoOptions, demo
+from fasthebb.parser_messages import reworded
 from fasthebb.rules.names import GRADIENT_NAMES, NAMES
 from fasthebb.runs.folder import settings
+from fasthebb.runs.launch import launch
+from fasthebb.runs.plain_yaml import YAMLError, plain_yaml
+from fasthebb.runs.processes import leave, lost_others, said_by_one, speaks
 from fasthebb.study import ReportOptions, StudyOptions, report, study
+from fasthebb.training import TERMINATED, Terminated, ended_by_sigterm
+from fasthebb.watch import WatchOptions, watch
 
 COMMANDS: dict[str, tuple[type, Callable[..., Any], bool, str]] = {
     "demo": (DemoOptions, demo, True, "the main job in two minutes, on scikit-learn's digits: table and report.html"),
@@ -33,6 +38,7 @@ COMMANDS: dict[str, tuple[type, Callable[..., Any], bool, str]] = {
     "predict": (runs.PredictOptions, runs.predict, False, "the class of new images, or of each of their pixels"),
     "study": (StudyOptions, study, True, "compare methods with few labels; stopped, it goes on where it was"),
     "report": (ReportOptions, report, True, "one page of a study, and its tables"),
+    "watch": (WatchOptions, watch, True, "look at a run while it learns, in the browser"),
     "benchmark": (BenchmarkOptions, benchmark, False, "how fast a step is, against the floor and backprop"),
 }
 """Options, function, whether it needs ``--out``, and what it does."""
@@ -40,7 +46,7 @@ RULES = {**NAMES, **GRADIENT_NAMES}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; the exit status: 0, 2 after a user's mistake, 130 after Ctrl-C."""
+    """Run a command; the exit status: 0, 2 after a user's mistake, 130 after Ctrl-C, 143 after SIGTERM."""
     warnings.showwarning = _one_line_warning
     given = sys.argv[1:] if arguments is None else arguments
     parser, commands = _parsers()
@@ -49,6 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         parsed = parser.parse_args(_spelled_out(given, commands))
+    except UnicodeDecodeError:
+        return _mistake("the file that --config names is no text in UTF-8, expected YAML: NAME: VALUE in each line")
     except ArgumentError as error:
         return _mistake(_explained(str(error), given, commands))
     try:
@@ -56,19 +64,37 @@ def main(arguments: list[str] | None = None) -> int:
         values = parser.instantiate(parsed)[command]
         options_class, run, _, _ = COMMANDS[command]
         options = options_class(**{f.name: values[f.name] for f in fields(options_class)})
-        _print_result(command, run(options, values["out"]), values["out"])
+        status = launch(options, given)
+        if status is not None:
+            return status
+        with ended_by_sigterm():
+            result = run(options, values["out"])
+        if speaks():
+            _print_result(command, result, values["out"])
+        leave()
     except (ValueError, OSError, fasthebb.NonFiniteError) as error:
         if not _is_users(error):
             raise
         return _mistake(str(error))
+    except RuntimeError as error:
+        lost = lost_others(error)
+        if lost is None:
+            raise
+        print(f"fasthebb: {lost}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        print("\ninterrupted: the same command goes on from the last finished epoch", file=sys.stderr)
+        if speaks():
+            print("\ninterrupted: the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
+    except Terminated as end:
+        if speaks():
+            print(f"\nended by SIGTERM: {end}", file=sys.stderr)
+        return TERMINATED
     return 0
 
 
 def _parsers() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
-    set_loader("fasthebb", _load_yaml)
+    set_loader("fasthebb", _load_yaml, (YAMLError,))
     description = "Hebbian learning at matrix-product speed."
     parser = ArgumentParser(prog="fasthebb", description=description, exit_on_error=False, parser_mode="fasthebb")
     parser.add_argument("--version", action="version", version=fasthebb.__version__)
@@ -94,7 +120,7 @@ def _parsers() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
 
 def _load_yaml(text: str) -> Any:
     """YAML, with rules by their short names."""
-    value = yaml.safe_load(text)
+    value = plain_yaml(text)
     if isinstance(value, dict) and isinstance(value.get("rule"), str):
         value["rule"] = _class_path(value["rule"])
     return value
@@ -114,7 +140,7 @@ def _spelled_out(given: list[str], commands: dict[str, ArgumentParser]) -> list[
     lists = {f.name for f in options if "list[" in str(f.type)} - {"unlabelled"}
     spelled = [given[0]]
     rest = given[1:]
-    if given[0] == "report" and rest and not rest[0].startswith("-"):
+    if given[0] in ("report", "watch") and rest and not rest[0].startswith("-"):
         rest = ["--out", *rest]
     for index, word in enumerate(rest):
         previous = rest[index - 1] if index else ""
@@ -163,7 +189,9 @@ def _explained(message: str, given: list[str], commands: dict[str, ArgumentParse
     if choice := re.fullmatch(r'Parser key "(?!rule")(\w+)": .*?typing\.Literal\[([^]]*)\].* value: (\S*)', line):
         name, known, found = choice.groups()
         return f"--{name.replace('_', '-')}: found {found}, expected one of {known}"
-    return line
+    if unknown_key := re.search(r"does not accept option '(\w+)'", line):
+        return f"unknown option {unknown_key[1]} in the file of --config{_meant(unknown_key[1], names)}"
+    return reworded(line)
 
 
 def _meant(name: str, known: list[str]) -> str:
@@ -183,17 +211,19 @@ def _is_users(error: Exception) -> bool:
 
 
 def _mistake(message: str) -> int:
-    print(f"fasthebb: {' '.join(message.split())}", file=sys.stderr)
+    print(f"fasthebb: {said_by_one(' '.join(message.split()))}", file=sys.stderr)
     return 2
 
 
 def _one_line_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-    if issubclass(category, (DeprecationWarning, FutureWarning)):
+    if issubclass(category, (DeprecationWarning, FutureWarning)) or not speaks():
         return
     print(f"warning: {message}", file=sys.stderr)
 
 
 def _print_result(command: str, result: Any, out: str | None) -> None:
+    if command == "watch":
+        return
     console = Console()
     if command == "predict":
         table = Table(*(result[0] if result else ["file"]))

@@ -181,20 +181,25 @@ def scenarios() -> dict[str, Callable[[int], Any]]:
 
 
 def work(rank: int, folder: str) -> None:
-    """Run every scenario in a process group of its own, so that one that fails leaves the others alone."""
+    """Run every scenario."""
+    run_each(scenarios(), rank, PROCESSES, folder)
+
+
+def run_each(scenarios: dict[str, Callable[[int], Any]], rank: int, processes: int, folder: str) -> None:
+    """Run each scenario in a process group of its own, so that one that fails leaves the others alone."""
     torch.set_num_threads(1)
     patience = timedelta(seconds=20)
-    meeting = dist.FileStore(f"{folder}/meeting", PROCESSES)
-    outcomes = {}
-    for name, scenario in scenarios().items():
+    meeting = dist.FileStore(f"{folder}/meeting", processes)
+    outcomes: dict[str, Any] = {}
+    for name, scenario in scenarios.items():
         store = dist.PrefixStore(name, meeting)
-        dist.init_process_group("gloo", store=store, rank=rank, world_size=PROCESSES, timeout=patience)
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=processes, timeout=patience)
         try:
             outcomes[name] = scenario(rank)
         except Exception as error:  # told by the test of this scenario
             outcomes[name] = error
         # Nobody leaves while another may still be joining: gloo takes a closed connection for a crash.
         store.set(f"done {rank}", "")
-        store.wait([f"done {other}" for other in range(PROCESSES)], 3 * patience)
+        store.wait([f"done {other}" for other in range(processes)], 3 * patience)
         dist.destroy_process_group()
     torch.save(outcomes, Path(folder) / f"rank{rank}")

@@ -315,6 +315,18 @@ def definition_of_softhebb(rule: Any, group: Group) -> Tensor:
     return step / step.abs().max().clamp_min(torch.finfo(step.dtype).tiny)
 
 
+def definition_of_summed_swta(rule: Any, group: Group) -> Tensor:
+    """``dw_i = r_i (x - w_i)``, summed over the samples."""
+    norms = group.weight.norm(dim=1).clamp_min(1e-300)
+
+    def r(s: Tensor) -> Tensor:
+        projections = rule.inverse_temperature * s / norms
+        odds = torch.exp(projections - projections.max())
+        return odds / odds.sum()
+
+    return sum_of_steps(group, r, r)
+
+
 def definition_of_ica(rule: Any, group: Group) -> Tensor:
     """``dW = W - f(s) s' W``, averaged over the samples."""
     explained = torch.zeros_like(group.weight)
@@ -350,6 +362,7 @@ DEFINITIONS: dict[type[fasthebb.Rule], Definition] = {
     fasthebb.Oja: definition_of_oja,
     fasthebb.KrotovHopfield: definition_of_krotov_hopfield,
     fasthebb.SoftHebb: definition_of_softhebb,
+    fasthebb.SummedSWTA: definition_of_summed_swta,
     fasthebb.ICA: definition_of_ica,
     fasthebb.GlobalGuided: definition_of_global_guided,
 }

@@ -30,6 +30,7 @@ from fasthebb import (
     PolynomialWTA,
     Sanger,
     SoftHebb,
+    SummedSWTA,
     naive,
 )
 from fasthebb.kernels import triangle
@@ -50,6 +51,8 @@ RULES: list[fasthebb.Rule] = [
     WTA(k=2),
     WTA(classes=2),
     PolynomialWTA(),
+    SummedSWTA(),
+    SummedSWTA(inverse_temperature=2.0),
     Hebb(),
     Hebb(activation="relu"),
     Oja(),
@@ -243,6 +246,12 @@ def at_rest(rule: Any) -> tuple[Tensor, Tensor]:
         for _ in range(500):
             alike = ((1 + nn.functional.cosine_similarity(samples[:, None], weight[None], dim=-1)) / 2) ** 2
             shares = torch.stack([shares_of(rule, row) for row in alike]) ** 2
+            weight = (shares / shares.sum(0)).T @ samples
+        return weight, samples
+    if isinstance(rule, SummedSWTA):  # every weight is the mean of the samples, weighted with its shares
+        weight = samples[:3].clone()
+        for _ in range(500):
+            shares = torch.softmax(rule.inverse_temperature * samples @ nn.functional.normalize(weight).T, dim=1)
             weight = (shares / shares.sum(0)).T @ samples
         return weight, samples
     if isinstance(rule, (SoftHebb, GlobalGuided)):  # one neuron, along which all samples lie

@@ -11,7 +11,7 @@ from image_files import refused
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fasthebb.data import Augmentation, Batches, ImageSet, Preprocessing
+from fasthebb.data import Augmentation, Batches, DataError, ImageSet, Preprocessing
 from fasthebb.data.augmentation import mirror_and_shift
 
 CHANGING = ["shift", "light", "hard"]
@@ -201,3 +201,34 @@ def test_a_subset_keeps_what_is_known_of_its_images() -> None:
         kept: dict[str, Any] = {"images": images.images, "labels": images.labels, "names": images.names}
         with refused("expected images (N, C, H, W)"):
             ImageSet(**{**kept, **broken})
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 15), st.integers(1, 5), st.booleans(), st.sampled_from(["none", "shift"]))
+def test_processes_share_the_batches_of_one_without_overlap_or_gap(
+    size: int, processes: int, shuffle: bool, level: Augmentation
+) -> None:
+    images = numbered()
+    how: dict[str, Any] = {"shuffle": shuffle, "augment": level, "seed": 5}
+    shares = [
+        Batches(images, plain(images), batch_size=size, rank=rank, world_size=processes, **how)
+        for rank in range(processes)
+    ]
+    whole = Batches(images, plain(images), batch_size=size * processes, **how)
+    assert [len(share) for share in shares] == [len(whole)] * processes
+    for number, (joined, *parts) in enumerate(zip(whole, *shares, strict=True)):
+        sizes = [len(labels) for _, labels in parts]
+        assert max(sizes) - min(sizes) <= 1
+        assert sum(sizes) == len(joined[1]) == shares[0].joined_size(number) == whole.joined_size(number)
+        together = torch.cat([labels for _, labels in parts])
+        assert sorted(together.tolist()) == sorted(joined[1].tolist())
+        of_joined = {int(label): image for image, label in zip(*joined, strict=True)}
+        for x, labels in parts:
+            assert x.shape[1:] == joined[0].shape[1:]
+            assert all(torch.equal(image, of_joined[int(label)]) for image, label in zip(x, labels, strict=True))
+
+
+def test_a_rank_that_is_no_process_is_refused() -> None:
+    images = numbered()
+    with pytest.raises(DataError, match=r"found the rank 2, expected 0 to 1"):
+        Batches(images, plain(images), batch_size=4, shuffle=True, rank=2, world_size=2)

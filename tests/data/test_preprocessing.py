@@ -103,10 +103,21 @@ def test_tiles_are_of_32_pixels_and_do_not_touch_each_other() -> None:
     assert difference[:32].max() == difference[32:, 32:].max() == 0
 
 
-def test_sizes_that_are_no_whole_tiles_are_refused_with_those_that_are() -> None:
-    images = some_images(4, 1, 48)
-    with refused("48 x 48", "tiles of 32 x 32", "an image size of 32 or 64, or no whitening"):
-        Preprocessing.fit(images, whiten=True)
+def test_what_is_left_beyond_the_last_whole_tile_is_whitened_with_its_mirror_image() -> None:
+    images = some_images(20, 1, 50)
+    fitted = Preprocessing.fit(images, whiten=True)
+    assert fitted.tile == 32
+    of_whole_tiles = Preprocessing.fit(images[:, :, :32, :32], whiten=True)
+    assert fitted(images).shape == images.shape
+    same_scale = Preprocessing(of_whole_tiles.mean, of_whole_tiles.std, 32, fitted.whitening, fitted.tile_mean)
+    same_scale.mean, same_scale.std = fitted.mean, fitted.std
+    torch.testing.assert_close(fitted(images)[:, :, :32, :32], same_scale(images[:, :, :32, :32]))
+    mirrored = torch.cat([images, images[:, :, -15:-1].flip(2)], 2)  # 64 rows
+    mirrored = torch.cat([mirrored, mirrored[:, :, :, -15:-1].flip(3)], 3)
+    torch.testing.assert_close(fitted(mirrored)[:, :, :50, :50], fitted(images))
+
+
+def test_images_smaller_than_a_tile_are_refused() -> None:
     fitted = Preprocessing.fit(some_images(4, 1, 32), whiten=True)
     with refused("16 x 16", "image size of 32"):
         fitted(some_images(1, 1, 16))

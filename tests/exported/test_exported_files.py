@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from fasthebb.data import Preprocessing
 from fasthebb.exported import Description, ExportError, export, load_exported
 from fasthebb.exported import writing as writing_module
+from fasthebb.exported.resizing import CentreSquare
+from fasthebb.hub.resizing import fitted
 from fasthebb.models import Network, build_model
 
 CLASSES = ["ant", "bee", "cat"]
@@ -68,6 +70,30 @@ def test_other_programs_find_everything_in_the_file(file: Path) -> None:
             texts = json.loads(archive.read(name))
     assert json.loads(texts["classes"]) == CLASSES
     assert (json.loads(texts["channels"]), json.loads(texts["image_size"])) == (1, 24)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+def test_a_graph_may_resize_images_as_files_are_read(
+    suffix: str, parts: tuple[Preprocessing, Network], expected: Tensor, tmp_path: Path
+) -> None:
+    preprocessing, network = parts
+    file = export(*parts, Description(CLASSES, 1, 24, resizes=True), tmp_path / f"model{suffix}")
+    classifier = load_exported(file, trust=True)
+    assert classifier.description == Description(CLASSES, 1, 24, resizes=True)
+    torch.testing.assert_close(classifier(IMAGES), expected, rtol=1e-5, atol=1e-6)  # which have the size already
+    for count, height, width in ((1, 60, 41), (3, 31, 90), (2, 9, 12)):  # larger, odd on one side, smaller
+        images = torch.rand(count, 1, height, width)
+        with torch.no_grad():
+            seen = torch.softmax(network(preprocessing(fitted(images, 24, 1))), dim=1)
+        torch.testing.assert_close(classifier(images), seen, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("height", "width"), [(24, 24), (60, 41), (31, 90), (9, 12), (25, 24), (300, 7)])
+def test_the_graphs_resizing_is_that_of_files_but_for_rounding(height: int, width: int) -> None:
+    pixels = torch.randint(0, 256, (2, 3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    square = CentreSquare(24)
+    assert (square(pixels / 255) * 255 - fitted(pixels, 24, 3)).abs().max() < 1.01
+    assert (square(pixels / 255) - fitted(pixels / 255, 24, 3)).abs().max() < 1e-4
 
 
 def test_files_that_can_run_code_need_trust(

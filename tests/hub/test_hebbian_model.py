@@ -335,6 +335,6 @@ def test_other_tasks_and_missing_runs_are_said(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="found no weights"):
         HebbianModel.from_run(tmp_path / "nowhere")
     file = tmp_path / "classifier.safetensors"
-    save_file({"features.x": torch.zeros(1)}, file, {"format": "fasthebb 1", "task": "segmentation"})
-    with pytest.raises(SharingError, match="is of a network for segmentation, expected one that classifies images"):
+    save_file({"features.x": torch.zeros(1)}, file, {"format": "fasthebb 1", "task": "poetry"})
+    with pytest.raises(SharingError, match="is of a network for 'poetry', expected 'classification'"):
         HebbianModel.from_run(tmp_path)

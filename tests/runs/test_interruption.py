@@ -1,6 +1,7 @@
-"""Ctrl-C and kill -9 in the middle of each phase: the same command goes on and ends where an undisturbed one does."""
+"""Ctrl-C, SIGTERM and kill -9 in the middle of each phase: the same command goes on and ends as an undisturbed one."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -63,7 +64,7 @@ def measured(out: Path) -> list[dict[str, str]]:
         return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command", ["pretrain", "finetune"])
 def test_a_run_interrupted_between_and_within_epochs_ends_as_an_undisturbed_one(
     tmp_path: Path, images: Path, command: str, how: signal.Signals
@@ -72,8 +73,9 @@ def test_a_run_interrupted_between_and_within_epochs_ends_as_an_undisturbed_one(
     run(command, tmp_path / "whole", *options)
     out = tmp_path / "parts"
     status, error = interrupt(command, out, *options, when=lambda: epochs_done(out) >= 2, how=how)
-    assert status == (-signal.SIGKILL if how == signal.SIGKILL else 130)
+    assert status == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[how]
     assert "Traceback" not in error
+    assert ("ended by SIGTERM: " in error and "goes on from" in error) == (how == signal.SIGTERM)
     assert not (out / "result.json").exists()
     run(command, out, *options)
     assert measured(out) == measured(tmp_path / "whole")
@@ -97,3 +99,18 @@ def test_a_run_killed_while_it_reads_images_starts_anew(tmp_path: Path, images: 
     interrupt("pretrain", out, *options, when=(out / "config.yaml").exists, how=signal.SIGKILL)
     run("pretrain", out, *options)
     assert (out / "result.json").exists()
+
+
+def test_a_run_goes_on_with_other_care_for_itself_and_says_how_often_it_went_back(tmp_path: Path, images: Path) -> None:
+    """A rate that is far too high is met by going back, which may be asked for once the run has stopped."""
+    options = ["--data", str(images), "--epochs", "2", "--lr", "1", "--rule.max_lr", "null", *SMALL]
+    process = start("pretrain", tmp_path / "run", *options)
+    _, error = process.communicate()
+    assert process.returncode == 2
+    (line,) = [line for line in error.splitlines() if line.startswith("fasthebb: ")]
+    assert "--on-divergence rollback" in line
+    assert "noticed at step" in line
+    run("pretrain", tmp_path / "run", *options, "--on-divergence", "rollback", "--checkpoint-minutes", "0")
+    went_back = json.loads((tmp_path / "run" / "result.json").read_text())["rollbacks"]
+    assert went_back[-1]["lr"] == 1 / 2 ** len(went_back)
+    assert all(value.isfinite().all() for value in load_file(tmp_path / "run" / "encoder.safetensors").values())

@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,12 @@ def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Image.fromarray(pixels.astype(np.uint8)).save(root / split / "images" / f"{number}.png")
             Image.fromarray((255 * mask).astype(np.uint8)).save(root / split / "masks" / f"{number}.png")
     return root
+
+
+@pytest.fixture(autouse=True)
+def short_pretraining(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What matters here is what becomes of it."""
+    monkeypatch.setattr(import_module("fasthebb.runs.segmentation.pretrain"), "CROPS_AN_EPOCH", 100)
 
 
 @pytest.fixture
@@ -202,9 +209,9 @@ def test_a_study_compares_methods_by_dice(small: dict[str, Any], tmp_path: Path)
     ("change", "message"),
     [
         ({"readouts": ["ridge"]}, "the readouts ridge, which --task segmentation has not"),
-        ({"preset": "paper-cifar10"}, "of classification"),
+        ({"preset": "paper-cifar10"}, "of --task classification"),
         ({"methods": ["wta+at-once"]}, "the method 'wta.at-once', which --task segmentation has not"),
-        ({"cv": 3}, "no --search, --cv or --dry-run"),
+        ({"task": "classification", "crop": None, "depth": None, "preset": "paper-segmentation"}, "of --task segm"),
         ({"labels": ["2/class"]}, "2/class"),
     ],
 )
@@ -263,7 +270,7 @@ def test_networks_of_another_task_are_refused(
     options = FinetuneOptions(**{**small, "depth": 2}, init=str(encoder))
     with pytest.raises(RunError, match=r"--depth 2 does not fit .* pre-trained with 1"):
         finetune(options, tmp_path / "other", progress=False)
-    for name, value in (("ridge", True), ("code", 4), ("cv", 3), ("image_size", 32)):
+    for name, value in (("ridge", True), ("code", 4), ("image_size", 32)):
         with pytest.raises(RunError, match=f"--{name.replace('_', '-')} {value}, which --task segmentation has not"):
             finetune(FinetuneOptions(**small, **{name: value}), tmp_path / "other", progress=False)
     with pytest.raises(RunError, match="--select taught, which --task segmentation has not"):

@@ -21,11 +21,11 @@ from fasthebb.training.metrics_file import MetricsFile
 Model = Callable[..., Network]
 
 
-def test_run_folder_holds_metrics_and_one_checkpoint(make_model: Model, loader: Any, tmp_path: Path) -> None:
+def test_run_folder_holds_metrics_and_two_checkpoints(make_model: Model, loader: Any, tmp_path: Path) -> None:
     module = Classifier(make_model(), classes=3, epochs=3)
     fit(make_trainer(epochs=3, out=tmp_path, progress=False), module, loader)
     files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
-    assert files == ["checkpoints/last.ckpt", "metrics.csv"]
+    assert files == ["checkpoints/last.ckpt", "checkpoints/previous.ckpt", "metrics.csv"]
 
 
 def test_without_a_folder_nothing_is_written(

@@ -26,19 +26,26 @@ class Batches:
     Images are ``(B, C, H, W)`` float32, channels_last and preprocessed; labels ``(B,)`` int64. The order and the
     augmentation are a function of seed and epoch alone; the global generators are neither read nor moved.
 
+    Several processes share joined batches of ``batch_size x world_size`` images, so that all make the same number of
+    batches, and each image is seen by one of them, with the augmentation that it would have in one process. Of the
+    last, smaller joined batch some may have no image.
+
     Args:
         dataset: images and labels.
         preprocessing: applied to each batch.
-        batch_size: images a batch; the last one is smaller unless it is dropped.
+        batch_size: images a batch of this process; the last one is smaller unless it is dropped.
         shuffle: whether each epoch has an order of its own.
         seed: chooses orders and augmentations.
         augment: how much each image is changed at random: "none", "shift" (mirrored at random, and shifted by up to an
             eighth of its side), "light" (turned and resized too) or "hard" (also in perspective, in colour, and a part
             hidden). All but "none" mirror, which is wrong for digits and letters.
         drop_last: whether to leave out a last batch that is not full.
+        rank: number of this process.
+        world_size: how many processes share the images; with one it has all of them.
 
     Raises:
-        DataError: if the batch size is not positive, or the augmentation is none of these.
+        DataError: if the batch size is not positive, the rank not one of the processes, or the augmentation none of
+            these.
 
     Example:
         >>> few = ImageSet(torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.arange(5), list("abcde"))
@@ -57,9 +64,13 @@ class Batches:
         seed: int = 0,
         augment: Augmentation = "none",
         drop_last: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         if batch_size < 1:
             raise DataError(f"found the batch size {batch_size}, expected at least 1")
+        if not 0 <= rank < world_size:
+            raise DataError(f"found the rank {rank}, expected 0 to {world_size - 1}")
         check_augmentation(augment)
         self.dataset = dataset
         self.preprocessing = preprocessing
@@ -68,6 +79,7 @@ class Batches:
         self.seed = seed
         self.augment = augment
         self.drop_last = drop_last
+        self.rank, self.world_size = rank, world_size
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -75,8 +87,16 @@ class Batches:
         self._epoch = epoch
 
     def __len__(self) -> int:
-        whole, rest = divmod(len(self.dataset), self.batch_size)
+        whole, rest = divmod(len(self.dataset), self._together)
         return whole + (rest > 0 and not self.drop_last)
+
+    def joined_size(self, number: int) -> int:
+        """How many images all processes have together in a batch, counted from 0."""
+        return min(self._together, len(self.dataset) - number * self._together)
+
+    @property
+    def _together(self) -> int:
+        return self.batch_size * self.world_size
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         count = len(self.dataset)
@@ -84,8 +104,8 @@ class Batches:
         order = torch.randperm(count, generator=generator) if self.shuffle else torch.arange(count)
         # Drawn for the whole epoch, so that an image's augmentation does not depend on the batch size.
         draws = draw_augmentation(self.augment, self.dataset.images, generator)
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
-            rows = order[start : start + self.batch_size]
+        for start in range(0, len(self) * self._together, self._together):
+            rows = order[start : start + self._together][self.rank :: self.world_size]
             images = augmented(self.augment, self.dataset.images, rows, draws[rows])
             ready = self.preprocessing(images)
             yield ready.contiguous(memory_format=torch.channels_last), self.dataset.labels[rows]

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from fasthebb.data import png
 from fasthebb.data.errors import DataError, import_optional, reason_of
 
 MAX_PIXELS = 2 * 89_478_485  # Pillow's own limit: a small file that unfolds into more is taken for a bomb
@@ -157,10 +158,10 @@ def _deep_png(content: bytes) -> Pixels:
     torch = import_optional("torch", "train")
     io = import_optional("torchvision.io", "train")
     _check_size(*struct.unpack(">II", content[16:24]))
-    encoded = torch.frombuffer(bytearray(content), dtype=torch.uint8)
     try:
+        encoded = torch.frombuffer(bytearray(png.remade(content)), dtype=torch.uint8)
         values = io.decode_image(encoded, mode=io.ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()  # (H, W, C)
-    except RuntimeError as error:  # its message is a line of C++
+    except (RuntimeError, ValueError) as error:  # the message may be a line of C++
         raise UnreadableError("the 16-bit PNG is damaged or cut short") from error
     return stretch(values) if values.shape[2] in (1, 3) else _on_white(values)
 

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from fasthebb.data.errors import DataError, first_few, reason_of
 from fasthebb.data.items import SPLIT_NAMES, Item, Source, Split, image_of
+from fasthebb.data.reading import available_memory
 
 _NAME = re.compile(r"(?P<split>.*?)[-_.]?(?P<what>images|labels)[-_.]idx[13][-_.]ubyte(\.gz)?", re.IGNORECASE)
 _UNSIGNED_BYTES = 0x08
+_PART = 2**24
 _SPLITS: dict[str, Split] = {**SPLIT_NAMES, "t10k": "test"}  # as the ten thousand test images are called
 
 
@@ -91,10 +93,22 @@ def _read(path: Path, dimensions: int) -> NDArray[np.uint8]:
                 raise ValueError(f"expected bytes in {dimensions} dimensions")
             shape = struct.unpack(f">{dimensions}I", file.read(4 * dimensions))
             size = int(np.prod(shape, dtype=np.float64))
-            values = file.read(size + 1)  # no more is unpacked than there should be
+            values = _at_most(file, size + 1)  # no more is unpacked than there should be
     except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
         raise DataError(f"cannot read '{path}': {reason_of(error)}; get it again") from error
     if len(values) != size:
         more = "more" if len(values) > size else f"{len(values)}"
         raise DataError(f"found {more} values in '{path}', its head says {size}: get it again")
     return np.frombuffer(values, np.uint8).reshape(shape)
+
+
+def _at_most(file: IO[bytes], size: int) -> bytes:
+    """The next bytes, as far as there are any: memory is asked for what is there, not for what the head says."""
+    available = available_memory()
+    parts: list[bytes] = []
+    while size > 0 and (part := file.read(min(size, _PART))):
+        parts.append(part)
+        size -= len(part)
+        if available is not None and len(parts) * _PART > available / 2:  # a small file may unfold into anything
+            raise ValueError("it unfolds into more than fits into memory")
+    return b"".join(parts)

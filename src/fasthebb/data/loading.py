@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -18,9 +18,11 @@ from fasthebb.data.labels import apply_label_file
 from fasthebb.data.plan import Plan, make_plan, once
 from fasthebb.data.reading import Decoded, check_memory, read_items
 from fasthebb.data.sources import open_source
+from fasthebb.data.stream_set import StreamData
 from fasthebb.data.subsets import check_amount, labelled_subset, labels_asked
 
 DEFAULT_IMAGE_SIZE = 32  # what the 6-layer network takes
+Held = TypeVar("Held", bound=ImageData | StreamData)
 
 
 def load_images(
@@ -101,7 +103,7 @@ def load_images(
     return data_read if labels is None or not len(data_read.train) else draw_labels(data_read, labels, seed)
 
 
-def draw_labels(data: ImageData, labels: str, seed: int) -> ImageData:
+def draw_labels(data: Held, labels: str, seed: int) -> Held:
     """The same images with some of the labels of training, see ``labelled_subset``.
 
     Raises:
@@ -116,7 +118,8 @@ def draw_labels(data: ImageData, labels: str, seed: int) -> ImageData:
     asked = labels_asked(train.labels, labels)
     note = f"{len(chosen)} labels were drawn, {asked} were asked for: a draw takes whole groups"
     notes = data.notes if len(chosen) == asked else (*data.notes, note)
-    return replace(data, train=train.subset(chosen), notes=notes)
+    drawn: Any = train.subset(chosen)  # of the kind that the data are of
+    return replace(data, train=drawn, notes=notes)
 
 
 def _labelled_source(data: str | Path, label_file: str | Path | None, group: str | None, strict: bool) -> Source:

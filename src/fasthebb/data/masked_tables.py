@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fasthebb.data.errors import DataError, first_few, import_optional
+from fasthebb.data.errors import DataError, first_few, import_optional, reason_of
 from fasthebb.data.items import Item, Source, split_in_name
 from fasthebb.data.masked_items import Masks
 from fasthebb.data.tables import _hub_bytes, _ParquetImages
@@ -43,7 +43,9 @@ def parquet_masks(root: Path, files: Sequence[str], source: Source) -> Masks:
             _check_image_column(source, str(root / name))
         read = _ParquetImages(root / name, file, MASK_COLUMN)
         for row_group in range(file.num_row_groups):
-            filled = _filled(file, row_group) if present else [False] * file.metadata.row_group(row_group).num_rows
+            filled = [False] * file.metadata.row_group(row_group).num_rows
+            if present:
+                filled = _filled(file, row_group, root / name)
             for inside, has_mask in enumerate(filled):
                 item = next(rows)
                 if not labelled:
@@ -84,9 +86,12 @@ def hub_masks(name: str, source: Source) -> Masks:
     return masks
 
 
-def _filled(file: Any, row_group: int) -> list[bool]:
+def _filled(file: Any, row_group: int, path: Path) -> list[bool]:
     """For each row of a row group whether it has a mask."""
-    column = file.read_row_group(row_group, columns=[MASK_COLUMN]).column(MASK_COLUMN)
+    try:
+        column = file.read_row_group(row_group, columns=[MASK_COLUMN]).column(MASK_COLUMN)
+    except Exception as error:  # a damaged file fails in many ways
+        raise DataError(f"found an unreadable parquet file '{path}' ({reason_of(error)}): download it again") from error
     return [bool(valid) for valid in column.is_valid().to_pylist()]
 
 

@@ -26,7 +26,9 @@ class Preprocessing(nn.Module):
 
     Standardised is ``(x - mean) / std`` with ``x`` in [0, 1]. Whitened is that, less its mean pixel by pixel, times
     ``U diag((S + 1e-2)^-1/2) U'``, where ``U diag(S) U'`` is the covariance of the standardised pixels over all
-    channels of a tile together. Tiles do not overlap; an image of at most 32 x 32 is one tile.
+    channels of a tile together. Tiles do not overlap; an image of at most 32 x 32 is one tile. What is left of a larger
+    one beyond the last whole tile (18 of 210 pixels) is not fitted on, and whitened in tiles that go on with its mirror
+    image.
 
     The mean of each pixel has to go because whitening multiplies what never varies by ten: the blank border of centred
     objects would be a constant larger than all that differs between images.
@@ -136,11 +138,13 @@ class Preprocessing(nn.Module):
         x = self._standardise(images)
         if self.whitening is None or self.tile_mean is None:
             return x
+        x = self._continued(x)
         tiles, tile = self._tiles(x), self.tile
         batch, channels, height, width = x.shape
         white = (tiles - self.tile_mean.to(x.device)) @ self.whitening.to(x.device)  # (N * h * w, D)
         grid = white.reshape(batch, height // tile, width // tile, channels, tile, tile)
-        return grid.permute(0, 3, 1, 4, 2, 5).reshape(batch, channels, height, width)
+        whole = grid.permute(0, 3, 1, 4, 2, 5).reshape(batch, channels, height, width)
+        return whole[:, :, : images.shape[2], : images.shape[3]]
 
     def metadata(self) -> dict[str, str]:
         """What is stored beside ``tensors()``, as JSON texts: mean, std, channels, image_size, tile."""
@@ -171,6 +175,8 @@ class Preprocessing(nn.Module):
         except (KeyError, ValueError, TypeError, OverflowError) as error:
             raise DataError(f"found no usable preprocessing beside the weights ({error!r}): save them again") from error
         whitening = tensors.get(_WHITENING_KEY)
+        if not (mean.isfinite().all() and std.isfinite().all() and (std > 0).all()):
+            raise DataError(f"found the means {mean.tolist()} and deviations {std.tolist()} beside the weights")
         if mean.shape != (channels,) or std.shape != (channels,) or (tile > 0) != (whitening is not None):
             raise DataError(
                 f"found {mean.numel()} means, {std.numel()} deviations and {'a' if whitening is not None else 'no'} "
@@ -186,6 +192,13 @@ class Preprocessing(nn.Module):
         scale = 1.0 / 255 if images.dtype == torch.uint8 else 1.0
         mean, std = (v.to(images.device).reshape(-1, *[1] * (images.ndim - 2)) for v in (self.mean, self.std))
         return images.to(torch.float32).mul(scale).sub_(mean).div_(std)
+
+    def _continued(self, x: Tensor) -> Tensor:
+        """Images ``(N, C, H, W)`` larger than a tile, mirrored at the lower right as far as the last tile goes."""
+        down, right = (-x.shape[2] % self.tile, -x.shape[3] % self.tile)
+        if min(x.shape[2:]) < self.tile or not (down or right):
+            return x
+        return nn.functional.pad(x, (0, right, 0, down), mode="reflect")
 
     def _tiles(self, x: Tensor) -> Tensor:
         """Images ``(N, C, H, W)`` as tiles ``(N * h * w, D)``, a tile's values ordered by channel, row, column."""
@@ -206,8 +219,10 @@ class Preprocessing(nn.Module):
         products = torch.zeros(inputs, inputs, dtype=torch.float64)
         sums = torch.zeros(inputs, dtype=torch.float64)
         count = 0
+        tile = min(TILE, self.image_size)
         for x in chunks:
-            tiles = self._tiles(self._standardise(x))
+            height, width = (max(side // tile, 1) * tile for side in x.shape[2:])
+            tiles = self._tiles(self._standardise(x[:, :, :height, :width]))
             products += (tiles.T @ tiles).double()
             sums += tiles.double().sum(0)
             count += len(tiles)

@@ -22,6 +22,10 @@ _QUIET_SECONDS = 2.0  # a load that is over by then shows no bar
 Decoded = NDArray[Any] | str
 
 
+class TooLargeError(DataError):
+    """Images that would not fit into memory."""
+
+
 def read_items(items: Sequence[Item], image_size: int, *, strict: bool, progress: bool) -> list[Decoded]:
     """Read and decode every item in a pool of threads.
 
@@ -75,7 +79,7 @@ def check_memory(items: Sequence[Item], image_size: int, channels: int | None) -
     """Refuse a set that would not fit into memory, before reading it.
 
     Raises:
-        DataError: with the estimate and a size that fits.
+        TooLargeError: with the estimate and a size that fits.
     """
     available = available_memory()
     if available is None or len(items) * image_size**2 * 64 * 4 < available:
@@ -86,14 +90,17 @@ def check_memory(items: Sequence[Item], image_size: int, channels: int | None) -
     needed = 2 * len(items) * image_size**2 * count * depth  # decoded, and gathered into one tensor
     if needed > available:
         fits = int(image_size * (available / needed) ** 0.5)
-        raise DataError(
+        raise TooLargeError(
             f"{len(items)} images of {count} x {image_size} x {image_size} need {needed / 2**30:.1f} GiB of memory, "
             f"{available / 2**30:.1f} GiB are free: choose an image size of at most {fits}, or fewer images"
         )
 
 
 def available_memory() -> int | None:
-    """Bytes of memory that are free, within a container's limit too; ``None`` where the system does not say."""
+    """Bytes of memory that are free, within a container's limit too; ``None`` where the system does not say.
+
+    Where a launcher has started several processes on this machine, each has its share of them.
+    """
     found: list[int] = []
     try:
         for line in Path("/proc/meminfo").read_text("ascii").splitlines():
@@ -107,4 +114,5 @@ def available_memory() -> int | None:
         pass
     if not found and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return min(found) if found else None
+    processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    return min(found) // (int(processes) if processes.isdecimal() and int(processes) else 1) if found else None

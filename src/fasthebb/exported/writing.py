@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fasthebb.exported.description import Description, ExportError
+from fasthebb.exported.description import Description, ExportError, SegmentationDescription
+from fasthebb.exported.resizing import CentreSquare
 from fasthebb.training.weights import write_atomically
 
 DESCRIPTION_FILE = "fasthebb.json"
@@ -32,11 +33,16 @@ class _Probabilities(nn.Module):
         return torch.softmax(self.network(self.preprocessing(images)), dim=1)
 
 
-def export(preprocessing: nn.Module, network: nn.Module, description: Description, path: str | Path) -> Path:
+def export(
+    preprocessing: nn.Module,
+    network: nn.Module,
+    description: Description | SegmentationDescription,
+    path: str | Path,
+) -> Path:
     """Write a graph from ``images``, float32 in [0, 1] of any number, to ``probabilities``.
 
     Args:
-        preprocessing: of the images, which have the size that they should have.
+        preprocessing: of the images, once they have their size.
         network: from preprocessed images to logits.
         description: kept in the file.
         path: ends in ".onnx", or in ".pt2" for the format of `torch.export`; an existing file is replaced.
@@ -53,6 +59,8 @@ def export(preprocessing: nn.Module, network: nn.Module, description: Descriptio
         raise ExportError(f"found the name {path.name!r}, expected one that ends in .onnx or .pt2")
     if path.suffix == ".onnx" and (missing := [name for name in _NEEDED if find_spec(name) is None]):
         raise ExportError(f"ONNX files are written by {' and '.join(missing)}: pip install 'fasthebb[export]'")
+    if isinstance(description, Description) and description.resizes:
+        preprocessing = nn.Sequential(CentreSquare(description.image_size), preprocessing)
     graph = deepcopy(_Probabilities(preprocessing, network)).cpu().eval()
     program = _program(graph, description)
     content = _onnx(program, description) if path.suffix == ".onnx" else _pt2(program, description)
@@ -63,27 +71,25 @@ def export(preprocessing: nn.Module, network: nn.Module, description: Descriptio
     return path
 
 
-def _program(graph: nn.Module, description: Description) -> torch.export.ExportedProgram:
-    side = description.image_size
-    example = torch.zeros(2, description.channels, side, side)
+def _program(graph: nn.Module, description: Description | SegmentationDescription) -> torch.export.ExportedProgram:
     try:
         with torch.no_grad(), quiet():
             # Strictly: otherwise the number of images would be fixed wherever Python asks for the length of a tensor.
             return torch.export.export(
-                graph, (example,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},), strict=True
+                graph, (description.example(),), dynamic_shapes=(description.free(),), strict=True
             )
     except Exception as error:  # whatever a network of elsewhere does that a graph cannot
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ExportError(f"torch.export cannot take the graph of this network: {reason}") from error
 
 
-def _onnx(program: torch.export.ExportedProgram, description: Description) -> bytes:
+def _onnx(program: torch.export.ExportedProgram, description: Description | SegmentationDescription) -> bytes:
     with quiet():
         written = torch.onnx.export(
             program,
             dynamo=True,
             verbose=False,
-            dynamic_shapes=({0: "batch"},),
+            dynamic_shapes=(description.names(),),
             input_names=["images"],
             output_names=["probabilities"],
         )
@@ -95,7 +101,7 @@ def _onnx(program: torch.export.ExportedProgram, description: Description) -> by
     return content
 
 
-def _pt2(program: torch.export.ExportedProgram, description: Description) -> bytes:
+def _pt2(program: torch.export.ExportedProgram, description: Description | SegmentationDescription) -> bytes:
     content = io.BytesIO()
     with quiet():
         torch.export.save(program, content, extra_files={DESCRIPTION_FILE: json.dumps(description.texts())})

@@ -1,5 +1,7 @@
 """Trained networks that are shared: saved in a folder or on the Hugging Face Hub, used on any images, exported."""
 
-from fasthebb.hub.model import HebbianModel, SharingError
+from fasthebb.hub.checks import SharingError
+from fasthebb.hub.model import HebbianModel
+from fasthebb.hub.segmenter import HebbianSegmenter
 
-__all__ = ["HebbianModel", "SharingError"]
+__all__ = ["HebbianModel", "HebbianSegmenter", "SharingError"]

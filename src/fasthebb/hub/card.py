@@ -7,19 +7,23 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from fasthebb.hub.provenance import told_by
-from fasthebb.runs.saved import SavedNetwork
+from fasthebb.runs.saved import Saved, SavedSegmentation
 
-ACCURACY = "top1"
+MAIN_SCORES = {
+    "classification": ("top1", "image-classification", "accuracy"),
+    "segmentation": ("dice", "image-segmentation", "dice"),
+}
+"""For each task the score that the Hub's metadata have, and how these call the task and the score."""
+_UNITS = {"hausdorff95": "pixels"}
+"""Of the scores that are not per cent."""
 _PLACEHOLDER = "user/name"
 _LIMITS = """## Limits
 
-What it was trained on is all that it knows: images of another kind get one of its classes all the same. Check it on
-labelled images of your own before you rely on it."""
+What it was trained on is all that it knows: images of another kind get {its_classes} all the same. Check it on
+{labelled} images of your own before you rely on it."""
 
 
-def card_text(
-    saved: SavedNetwork, data: ModelCardData, *, name: str = _PLACEHOLDER, text: str = "", **metadata: Any
-) -> str:
+def card_text(saved: Saved, data: ModelCardData, *, name: str = _PLACEHOLDER, text: str = "", **metadata: Any) -> str:
     """The card in Markdown, with the Hub's metadata before it.
 
     Args:
@@ -34,8 +38,8 @@ def card_text(
     if not saved.classes:
         fields["pipeline_tag"] = "image-feature-extraction"
     scores = _scores(told)
-    if ACCURACY in scores and told.get("data"):
-        fields |= {"model_name": _plain(name), "eval_results": [_result(told, scores[ACCURACY])]}
+    if MAIN_SCORES[saved.task][0] in scores and told.get("data"):
+        fields |= {"model_name": _plain(name), "eval_results": [_result(saved, told, scores)]}
     header = ModelCardData(ignore_metadata_errors=True, **fields).to_yaml()
     parts = [
         f"---\n{header}\n---",
@@ -45,22 +49,40 @@ def card_text(
         _training(saved, told),
         _score_table(told, scores),
         text,
-        _LIMITS if saved.classes else "",
+        _limits(saved) if saved.classes else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _summary(saved: SavedNetwork, told: Mapping[str, Any]) -> str:
+def _summary(saved: Saved, told: Mapping[str, Any]) -> str:
     learned = _rule(saved.notes)
     hidden = f"whose hidden layers learned without labels, by {learned}" if learned else "trained from random weights"
     if "student" in told:
         hidden = "trained on its own answers for unlabelled images (self-training)"
     if not saved.classes:
         return f"An encoder of images, {hidden}."
+    if isinstance(saved, SavedSegmentation):
+        kind = "volumes" if saved.model["dims"] == 3 else "images"
+        return (
+            f"A segmentation network, which says for each pixel of {kind} to which of {len(saved.classes)} classes it "
+            f"belongs, {hidden}. Made with fasthebb."
+        )
     return f"A classifier of images into {len(saved.classes)} classes, {hidden}. Made with fasthebb."
 
 
-def _usage(saved: SavedNetwork, name: str) -> str:
+def _limits(saved: Saved) -> str:
+    if isinstance(saved, SavedSegmentation):
+        return _LIMITS.format(its_classes="masks of its classes", labelled="segmented")
+    return _LIMITS.format(its_classes="one of its classes", labelled="labelled")
+
+
+def _usage(saved: Saved, name: str) -> str:
+    opening = (
+        "## Use\n\n```python\nfrom fasthebb.hub import HebbianModel\n\n"
+        f"model = HebbianModel.from_pretrained({_plain(name)!r})\n"
+    )
+    if isinstance(saved, SavedSegmentation):
+        return opening + _usage_of_segmenter(saved)
     call = (
         "model.predict(images)  # a class name an image; model(images) gives probabilities"
         if saved.classes
@@ -68,15 +90,28 @@ def _usage(saved: SavedNetwork, name: str) -> str:
     )
     size, channels = saved.model["image_size"], saved.model["channels"]
     return (
-        "## Use\n\n```python\nfrom fasthebb.hub import HebbianModel\n\n"
-        f"model = HebbianModel.from_pretrained({_plain(name)!r})\n{call}\n```\n\n"
+        f"{opening}{call}\n```\n\n"
         "`images` is `(N, C, H, W)` of any size, uint8 or float in [0, 1]. They become "
         f"{size} x {size} pixels of {channels} channel{'s' if channels > 1 else ''}, by their shorter side and cropped "
         "to the centre square, and are preprocessed as in training."
     )
 
 
-def _training(saved: SavedNetwork, told: Mapping[str, Any]) -> str:
+def _usage_of_segmenter(saved: SavedSegmentation) -> str:
+    channels, axes = saved.model["channels"], "(N, C, H, W)" if saved.model["dims"] == 2 else "(N, C, D, H, W)"
+    call = (
+        "model.predict(images)  # a mask an image; model(images) gives probabilities (N, classes, *size)"
+        if saved.classes
+        else "model.features(images)  # (N, features, *size)"
+    )
+    return (
+        f"{call}\n```\n\n`images` is `{axes}` of any size, uint8 or float in [0, 1], of {channels} "
+        f"channel{'s' if channels > 1 else ''}. They keep their size, and are preprocessed as in training. In a mask 0 "
+        "is the first class, the background."
+    )
+
+
+def _training(saved: Saved, told: Mapping[str, Any]) -> str:
     student = f", then {told['student']} by self-training" if "student" in told else ""
     labels = told.get("labels")
     spent = told.get("labels_spent")
@@ -89,7 +124,8 @@ def _training(saved: SavedNetwork, told: Mapping[str, Any]) -> str:
         "pre-training": _rule(saved.notes),
         "fine-tuning": f"{told['read_out']}{student}" if "read_out" in told else None,
         "rule of the fine-tuning": _shown(told.get("rule")),
-        "labels": None if labels is None else f"{labels}{more}",
+        "images without masks": told.get("semi"),
+        "masks" if saved.task == SavedSegmentation.task else "labels": None if labels is None else f"{labels}{more}",
         "classes": ", ".join(saved.classes),
         "pixels": "whitened" if saved.preprocessing.whitening is not None else "standardised by channel",
         "versions": ", ".join(f"{key} {value}" for key, value in told.get("versions", {}).items()),
@@ -102,21 +138,23 @@ def _score_table(told: Mapping[str, Any], scores: Mapping[str, float]) -> str:
         return ""
     count = told.get("test_images")
     where = f"On {f'{count} ' if count else ''}{told.get('scored_by') or 'test images'}, in per cent:"
-    return f"## Scores\n\n{where}\n\n" + _table({key: f"{value:g}" for key, value in scores.items()})
+    rows = {f"{key} ({_UNITS[key]})" if key in _UNITS else key: f"{value:g}" for key, value in scores.items()}
+    return f"## Scores\n\n{where}\n\n" + _table(rows)
 
 
 def _scores(told: Mapping[str, Any]) -> dict[str, float]:
     return {str(name): value for name, value in told.get("scores", {}).items() if isinstance(value, float)}
 
 
-def _result(told: Mapping[str, Any], top1: float) -> EvalResult:
+def _result(saved: Saved, told: Mapping[str, Any], scores: Mapping[str, float]) -> EvalResult:
+    score, task, metric = MAIN_SCORES[saved.task]
     return EvalResult(
-        task_type="image-classification",
+        task_type=task,
         dataset_type=_plain(told["data"]),
         dataset_name=_plain(told["data"]),
         dataset_split="test",
-        metric_type="accuracy",
-        metric_value=round(top1 / 100, 5),
+        metric_type=metric,
+        metric_value=round(scores[score] / 100, 5),
     )
 
 

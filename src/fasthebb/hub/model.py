@@ -3,26 +3,28 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from fasthebb.exported import Description, export
 from fasthebb.hub.card import card_text
+from fasthebb.hub.checks import (
+    SharingError,
+    check_agreement,
+    check_fits,
+    check_header,
+    checked_images,
+    description,
+)
 from fasthebb.hub.provenance import provenance
 from fasthebb.hub.resizing import fitted
-from fasthebb.models import build_model
-from fasthebb.runs.saved import FORMAT, SavedNetwork, task_of
+from fasthebb.runs.saved import Saved, SavedNetwork, task_of
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-
-
-class SharingError(ValueError):
-    """A user's mistake about a shared model, in one line: what was found, what was expected, what to do."""
 
 
 class HebbianModel(
@@ -30,13 +32,14 @@ class HebbianModel(
     ModelHubMixin,
     library_name="fasthebb",
     pipeline_tag="image-classification",
-    tags=["hebbian-learning", "semi-supervised", "image-classification"],
+    tags=["hebbian-learning", "semi-supervised"],
 ):
     """A network with everything that is needed to use it on new images, and to pass it on.
 
     Called with images it gives probabilities; `predict` gives names. Images are ``(N, C, H, W)`` of any size, uint8 or
     float in [0, 1]: they are resized by their shorter side, cropped to the centre square, converted between grey and
-    colour, and preprocessed as in training. An encoder, of a pre-training alone, gives `features`.
+    colour, and preprocessed as in training. An encoder, of a pre-training alone, gives `features`. A network that says
+    the class of each pixel comes from `from_run` and `from_pretrained` as a `HebbianSegmenter`.
 
     A folder of `save_pretrained` holds ``model.safetensors`` (the weights, and in its header all else), ``config.json``
     (the same to read) and ``README.md`` (the model card). `push_to_hub` uploads these three files. Files from others
@@ -56,6 +59,7 @@ class HebbianModel(
 
     >>> import tempfile
     >>> from fasthebb.data import Preprocessing
+    >>> from fasthebb.models import build_model
     >>> described = {"name": "cnn6", "channels": 1, "image_size": 24, "width": 0.1, "hidden": 8, "hebbian": True}
     >>> preprocessing = Preprocessing.fit(torch.rand(9, 1, 24, 24))
     >>> tensors = build_model(**described, classes=2).state_dict()
@@ -70,15 +74,16 @@ class HebbianModel(
     """
 
     _hub_mixin_config = {}  # noqa: RUF012 - so that the mixin makes none: `_save_pretrained` writes it
-    saved: SavedNetwork
+    _saved_as: ClassVar[type[Saved]] = SavedNetwork
+    saved: Saved
 
-    def __init__(self, saved: SavedNetwork) -> None:
+    def __init__(self, saved: Saved) -> None:
         super().__init__()
-        _check_fits(saved)
+        check_fits(saved)
         self.saved = replace(saved, tensors={})
         self.classes = list(saved.classes)
         self.preprocessing = saved.preprocessing
-        self.network = saved.classifier() if saved.classes else saved.build(classes=1).eval()
+        self.network = self._built(saved)
         self.eval()
 
     @classmethod
@@ -88,15 +93,30 @@ class HebbianModel(
         What the run says of data, rule and scores comes with it, for the model card; of paths only the last part.
 
         Raises:
-            SharingError: it is of another task.
+            SharingError: it is of a task that this class is not for.
             ValueError: there is no such run, or it cannot be read; in one line.
         """
         folder = Path(path)
         name = "encoder.safetensors" if (folder / "encoder.safetensors").is_file() else "classifier.safetensors"
-        if (task := task_of(folder, name)) != SavedNetwork.task:
-            raise SharingError(f"{path} is of a network for {task}, expected one that classifies images")
-        saved = SavedNetwork.load(folder, name)
-        return cls(replace(saved, notes=provenance(saved.notes, folder if folder.is_dir() else folder.parent)))
+        kind = cls._for(folder / name if folder.is_dir() else folder)
+        saved = kind._saved_as.load(folder, name)
+        return kind(replace(saved, notes=provenance(saved.notes, folder if folder.is_dir() else folder.parent)))
+
+    @classmethod
+    def _for(cls, weights: Path) -> type[Self]:
+        """This class, or that below it which is for the task of the weights."""
+        if not weights.is_file():
+            return cls  # which says so
+        task = task_of(weights, weights.name)
+        for one in (cls, *cls.__subclasses__()):
+            if one._saved_as.task == task:
+                return one
+        raise SharingError(f"{weights} is of a network for {task!r}, expected {cls._saved_as.task!r}")
+
+    @staticmethod
+    def _built(saved: Saved) -> nn.Module:
+        assert isinstance(saved, SavedNetwork)
+        return saved.classifier() if saved.classes else saved.build(classes=1)
 
     # --- on images ------------------------------------------------------------------------------------------------
 
@@ -111,8 +131,8 @@ class HebbianModel(
 
     def features(self, images: Tensor) -> Tensor:
         """What the hidden layers hand on, ``(N, features)``, of images as for a call."""
-        features: Tensor = self.network.features(self._prepared(images)).flatten(1)
-        return features
+        features: Tensor = self.network.get_submodule("features")(self._prepared(images))
+        return features.flatten(1)
 
     def predict(self, images: Tensor, *, batch_size: int = 256) -> list[str]:
         """The name of the likeliest class of each image; `batch_size` of them at a time, without gradients."""
@@ -122,16 +142,7 @@ class HebbianModel(
         return [self.classes[winner] for winner in winners]
 
     def _prepared(self, images: Tensor) -> Tensor:
-        if not isinstance(images, Tensor) or images.dim() != 4:
-            found = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-            raise SharingError(f"found {found}, expected a tensor of images (N, C, H, W)")
-        if images.dtype != torch.uint8:
-            if not images.is_floating_point():
-                raise SharingError(f"found images of {images.dtype}, expected torch.uint8, or float in [0, 1]")
-            images = images.float()
-            if images.numel() and not (images.min() >= 0 and images.max() <= 1):
-                low, high = images.min().item(), images.max().item()
-                raise SharingError(f"found values from {low:.3g} to {high:.3g}, expected uint8, or float in [0, 1]")
+        images = checked_images(images, dims=2)
         described = self.saved.model
         square = fitted(images, described["image_size"], described["channels"])
         prepared: Tensor = self.preprocessing(square.to(next(self.network.parameters()).device))
@@ -143,15 +154,17 @@ class HebbianModel(
 
     # --- as files -------------------------------------------------------------------------------------------------
 
-    def export(self, path: str | Path) -> Path:
+    def export(self, path: str | Path, *, resize: bool = False) -> Path:
         """Write one graph from images to probabilities, for other programs and ``fasthebb predict --weights``.
 
         Its input ``images`` is ``(N, channels, image_size, image_size)`` float32 in [0, 1], for any N; its output
-        ``probabilities`` ``(N, classes)``. The preprocessing is part of it, the resizing is not. The classes, channels
-        and image size are kept as JSON texts in ``metadata_props``, or in the extra file ``fasthebb.json``.
+        ``probabilities`` ``(N, classes)``. The preprocessing is part of it. The classes, channels and image size are
+        kept as JSON texts in ``metadata_props``, or in the extra file ``fasthebb.json``.
 
         Args:
             path: ends in ".onnx", or in ".pt2" for the format of `torch.export`.
+            resize: let the graph take images ``(N, channels, H, W)`` of any size, and resize and crop them as a call
+                does: to the rounding of uint8, which it leaves out, 1/255 of a pixel's range at most.
 
         Raises:
             SharingError: the model is an encoder.
@@ -159,7 +172,7 @@ class HebbianModel(
         """
         self._require_classes()
         described = self.saved.model
-        description = Description(self.classes, described["channels"], described["image_size"])
+        description = Description(self.classes, described["channels"], described["image_size"], resizes=resize)
         return export(self.preprocessing, self.network, description, path)
 
     @classmethod
@@ -222,21 +235,12 @@ class HebbianModel(
         """Both files, which must say the same."""
         if not weights.is_file():
             raise SharingError(f"found no {WEIGHTS} in {weights.parent}, expected a folder of save_pretrained")
-        _check_header(weights)
-        saved = SavedNetwork.load(weights, WEIGHTS)
+        check_header(weights)
+        kind = cls._for(weights)
+        saved = kind._saved_as.load(weights, WEIGHTS)
         if config.is_file():
-            try:
-                said = json.loads(config.read_text(encoding="utf-8"))
-            except (OSError, ValueError, RecursionError) as error:
-                raise SharingError(f"{config} is not readable JSON: write the folder again") from error
-            own = _config(saved)
-            for key in ("format", "model", "classes", "preprocessing"):
-                if not isinstance(said, dict) or said.get(key) != own[key]:
-                    raise SharingError(
-                        f"{CONFIG} and {WEIGHTS} of {config.parent} do not say the same of {key!r}: one of them was "
-                        "changed; get them anew from where they come from"
-                    )
-        return cls(saved)
+            check_agreement(saved, config)
+        return kind(saved)
 
     def _save_pretrained(self, save_directory: Path) -> None:
         """See `ModelHubMixin.save_pretrained`."""
@@ -244,7 +248,7 @@ class HebbianModel(
         tensors = {name: trained[name] for name in trained if self.classes or name.startswith("features.")}
         saved = replace(self.saved, tensors=tensors, preprocessing=self.preprocessing)
         saved.save(save_directory / WEIGHTS)
-        (save_directory / CONFIG).write_text(json.dumps(_config(saved), indent=2) + "\n", encoding="utf-8")
+        (save_directory / CONFIG).write_text(json.dumps(description(saved), indent=2) + "\n", encoding="utf-8")
 
     def push_to_hub(  # type: ignore[override]
         self, repo_id: str, *, model_card_kwargs: dict[str, Any] | None = None, **more: Any
@@ -264,52 +268,3 @@ class HebbianModel(
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """The model card: data, rule, scores, how to use it."""
         return ModelCard(card_text(self.saved, self._hub_mixin_info.model_card_data, **kwargs))
-
-
-def _config(saved: SavedNetwork) -> dict[str, Any]:
-    """What ``config.json`` says."""
-    return {
-        "format": FORMAT,
-        "library_name": "fasthebb",
-        "model": dict(saved.model),
-        "classes": list(saved.classes),
-        "preprocessing": {name: json.loads(text) for name, text in saved.preprocessing.metadata().items()},
-        "notes": dict(saved.notes),
-    }
-
-
-def _check_header(weights: Path) -> None:
-    """Refuse what `SavedNetwork.load` takes on trust in a file's header."""
-    try:
-        with safe_open(weights, framework="pt") as file:
-            classes = json.loads((file.metadata() or {}).get("classes", "[]"))
-    except SafetensorError:
-        return  # which it says itself
-    except (ValueError, RecursionError):
-        classes = None
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise SharingError(f"{weights} does not name its classes, expected a list of texts: get it anew")
-
-
-def _check_fits(saved: SavedNetwork) -> None:
-    """Refuse, before anything is built, a description that is far from the weights: it could ask for all memory."""
-    if saved.normalised() and not saved.classes:
-        raise SharingError(
-            "this encoder divides by the norms of its weights, which a plain network does not: pre-train with "
-            "--fold true"
-        )
-    try:
-        with torch.device("meta"):
-            described = build_model(**saved.model, classes=max(1, len(saved.classes)), dropout=0.0)
-    except (ValueError, RuntimeError, OverflowError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise SharingError(f"the weights are of a network that cannot be built: {reason}") from error
-    prefixes = ("features.", "classifier.") if saved.classes else ("features.",)
-    shapes = {name: value.shape for name, value in described.state_dict().items() if name.startswith(prefixes)}
-    if shapes != {name: value.shape for name, value in saved.tensors.items() if name.startswith(prefixes)}:
-        raise SharingError("the weights do not fit the network that they are said to be of: get them anew")
-    if saved.model["image_size"] != saved.preprocessing.image_size:
-        raise SharingError(
-            f"the network takes images of {saved.model['image_size']} pixels, and the preprocessing those of "
-            f"{saved.preprocessing.image_size}: get them anew"
-        )

@@ -22,6 +22,7 @@ _KINDS: dict[str, type] = {
     "labels_spent": int,
     "read_out": str,
     "student": str,
+    "semi": str,
     "rule": dict,
     "scores": dict,
     "scored_by": str,
@@ -52,6 +53,7 @@ def provenance(notes: Mapping[str, str], run: Path) -> dict[str, str]:
         "labels_spent": result.get("labels_spent"),
         "read_out": _read_out(config),
         "student": config.get("student"),
+        "semi": None if config.get("semi") == "none" else config.get("semi"),
         "rule": config.get("rule") if config.get("command") == "finetune" else None,
         "scores": {
             name: value for name, value in result.items() if isinstance(value, float) and not name.endswith("_seconds")

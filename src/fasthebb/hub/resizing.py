@@ -1,9 +1,33 @@
 """Images of any size, as a network has seen them in training."""
 
+import torch
 from torch import Tensor
 
-from fasthebb.data.channels import stack
+from fasthebb.data.channels import convert, stack
 from fasthebb.data.decoding import _resize  # the one way in which images are resized, from files too
+from fasthebb.data.errors import DataError, count_of
+
+
+def with_channels(images: Tensor, channels: int) -> Tensor:
+    """Images ``(N, C, *size)`` with grey made colour, or the other way round, in their dtype and on their device.
+
+    Raises:
+        DataError: the channels cannot be converted.
+
+    >>> import torch
+    >>> with_channels(torch.full((2, 3, 4, 5), 7, dtype=torch.uint8), 1).shape
+    torch.Size([2, 1, 4, 5])
+    """
+    have = images.shape[1]
+    if have == channels:
+        return images
+    if {have, channels} != {1, 3}:
+        raise DataError(
+            f"found {count_of(have, 'channel')}, expected {channels}: only 1 and 3 are converted to each other"
+        )
+    pixels = images.detach().cpu().movedim(1, -1).reshape(-1, 1, have).numpy()
+    changed = torch.from_numpy(convert(pixels, channels)).reshape(len(images), *images.shape[2:], channels)
+    return changed.movedim(-1, 1).contiguous().to(images.device)
 
 
 def fitted(images: Tensor, image_size: int, channels: int) -> Tensor:

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 
-def _rescaled(output: Tensor, running_var: Tensor | None, eps: float) -> Tensor:
+def rescaled(output: Tensor, running_var: Tensor | None, eps: float) -> Tensor:
+    """``output`` ``(N, C, ...)`` times sqrt((var + eps) / (mean(var) + eps)); ValueError without running statistics."""
     if running_var is None:
         raise ValueError("a relative-variance batch norm needs running statistics: leave track_running_stats=True")
     scale = torch.sqrt((running_var + eps) / (running_var.mean() + eps))  # (C,)
@@ -29,7 +30,7 @@ class RelativeVarianceBatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise `(N, C, H, W)` and give the channels their relative variance back: same shape and dtype."""
-        return _rescaled(super().forward(input), self.running_var, self.eps)
+        return rescaled(super().forward(input), self.running_var, self.eps)
 
 
 class RelativeVarianceBatchNorm1d(nn.BatchNorm1d):
@@ -37,4 +38,4 @@ class RelativeVarianceBatchNorm1d(nn.BatchNorm1d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise `(N, C)` or `(N, C, L)` and give the channels their relative variance back."""
-        return _rescaled(super().forward(input), self.running_var, self.eps)
+        return rescaled(super().forward(input), self.running_var, self.eps)

@@ -10,6 +10,8 @@ from torch.nn import functional as F
 
 Norm = Literal["batch", "instance", "none"]
 
+MOST_DEPTH = 16
+"""Levels of a U-Net, whose largest maps then have sides of 65,536 pixels: a file may ask for any number."""
 _CONVOLUTIONS = {2: nn.Conv2d, 3: nn.Conv3d}
 _TRANSPOSED = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _POOLS = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
@@ -145,6 +147,8 @@ def unet(
     for what, value in (("classes", classes), ("channels", channels), ("depth", depth), ("width", width)):
         if value < 1:
             raise ValueError(f"unet: {what} must be at least 1, got {value}")
+    if depth > MOST_DEPTH:
+        raise ValueError(f"unet: depth must be at most {MOST_DEPTH}, got {depth}")
     if dims not in _CONVOLUTIONS:
         raise ValueError(f"unet: dims must be 2 (images) or 3 (volumes), got {dims}")
     if norm not in get_args(Norm):

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from fasthebb.plasticity.hook import Hook
 from fasthebb.plasticity.learner import Learner, NonFiniteError, unit_norm_scale
-from fasthebb.plasticity.reduction import active_group, start_reduction
+from fasthebb.plasticity.reduction import active_group, check_reduce_dtype, from_first, start_reduction
 from fasthebb.plasticity.selection import Layer, select
+from fasthebb.plasticity.sharded import refuse_sharded
 from fasthebb.rules import Rule, Sums
 from fasthebb.synapses import Transposed, synapse_of
 
@@ -34,11 +35,13 @@ def attach(
     transposed: Transposed = "forward",
     local_scale: float = 1.0,
     process_group: dist.ProcessGroup | None = None,
+    reduce_dtype: torch.dtype | None = None,
 ) -> "Plasticity":
     """Let the layers of ``model`` learn by local rules while it runs forward.
 
     The model's class, code and ``state_dict`` keys stay as they are. A layer learns while its own ``training`` flag is
-    set. Attach before ``torch.compile`` and before deep copies.
+    set. Attach before ``torch.compile`` and before deep copies. With several processes all of them attach, and what a
+    rule draws to start from is that of the first.
 
     Args:
         model: any module.
@@ -48,6 +51,8 @@ def attach(
             convolution. "reversed": input channels are the responses, and see the patch of the output that they write.
         local_scale: multiplies every ``dW``, for learning from a loss as well.
         process_group: processes whose sums are added up; by default all of them, if there are several.
+        reduce_dtype: ``torch.bfloat16`` halves what processes send each other, and rounds it (docs/scaling.md has the
+            error); by default sums travel as they are.
 
     Returns:
         The `Plasticity`: ``write_grad()`` before each ``optimizer.step()``, ``detach()`` in the end.
@@ -56,7 +61,7 @@ def attach(
         ValueError: for a pattern that matches nothing or an unsupported layer, a layer that is attached already, or a
             weight whose norm cannot be folded because another layer uses it.
         TypeError: for something that is not a rule.
-        RuntimeError: for a compiled model.
+        RuntimeError: for a compiled model, or one whose weights are sharded over processes.
 
     >>> model = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2))
     >>> from fasthebb import HPCA, SWTA
@@ -66,6 +71,7 @@ def attach(
     """
     if not isfinite(local_scale):
         raise ValueError(f"local_scale: found {local_scale}, expected a finite number")
+    check_reduce_dtype(reduce_dtype)
     if transposed not in get_args(Transposed):
         raise ValueError(f"transposed: found {transposed!r}, expected one of {get_args(Transposed)}")
     for module in model.modules():
@@ -73,6 +79,7 @@ def attach(
             raise RuntimeError("found a compiled model, whose forward pass ignores new hooks: attach, then compile")
     _guard_hooks_when_compiling()
     selection = select(model, rule, exclude)
+    refuse_sharded(model, [(layer.name, layer.module) for layer, _ in selection.chosen])
     for layer, chosen_rule in selection.chosen:
         _require_free(layer, chosen_rule, transposed)
     tied: dict[tuple[int, Rule], list[Layer]] = {}
@@ -85,7 +92,11 @@ def attach(
     for layer, _ in selection.chosen:
         _remove_orphans(layer.module)
     learners = [Learner(layers, chosen_rule, transposed) for (_, chosen_rule), layers in tied.items()]
-    return Plasticity(model, learners, selection.skipped, local_scale, process_group)
+    group = active_group(process_group)
+    if group is not None:
+        for learner in learners:
+            from_first(learner.drawn(), group)
+    return Plasticity(model, learners, selection.skipped, local_scale, process_group, reduce_dtype)
 
 
 def _guard_hooks_when_compiling() -> None:
@@ -157,6 +168,7 @@ class Plasticity:
         skipped: dict[str, str],
         local_scale: float,
         process_group: dist.ProcessGroup | None,
+        reduce_dtype: torch.dtype | None = None,
     ) -> None:
         self.model = model
         self.skipped = skipped
@@ -168,6 +180,7 @@ class Plasticity:
         self._learners = learners
         self._local_scale = local_scale
         self._process_group = process_group
+        self._reduce_dtype = reduce_dtype
         self._labels: Tensor | None = None
         self._reduce_early = False
         self._warned_uncalled = False
@@ -217,6 +230,8 @@ class Plasticity:
         """
         self._require_attached()
         group = active_group(self._process_group)
+        if group is not None:
+            refuse_sharded(self.model, self.layers.items())  # they may have been since attach
         idle = all(learner.sums is None for learner in self._learners)
         if idle and group is None:
             raise RuntimeError(NOTHING_SEEN)
@@ -274,11 +289,11 @@ class Plasticity:
         for learner in self._learners:
             learner.clear()
 
-    @staticmethod
-    def _send(learner: Learner, group: dist.ProcessGroup, in_background: bool) -> Reduction:
+    def _send(self, learner: Learner, group: dist.ProcessGroup, in_background: bool) -> Reduction:
         """Begin to add up a layer's sums over the processes, whether or not this one saw it."""
         sums = learner.nothing() if learner.sums is None else learner.sums
-        return start_reduction(sums, learner.sums is not None, learner.weight, group, in_background)
+        seen = learner.sums is not None
+        return start_reduction(sums, seen, learner.weight, group, in_background, self._reduce_dtype)
 
     def _reduced(self, learner: Learner, group: dist.ProcessGroup | None) -> tuple[Sums, Tensor | None] | None:
         if learner.sums is not None:

@@ -35,6 +35,7 @@ class Learner:
         self.nonfinite: Tensor | None = None  # a flag on the device
         self.reducing: Callable[[], tuple[Sums, Tensor]] | None = None
         initial = rule.initial_weight(self.synapse())
+        self._drew_weight = initial is not None
         if initial is not None:
             with torch.no_grad():
                 self.weight.copy_(initial)
@@ -60,6 +61,11 @@ class Learner:
         if any(value.device != device for value in state.values()):
             self.state = state = {name: value.to(device) for name, value in state.items()}
         return state
+
+    def drawn(self) -> list[Tensor]:
+        """What the rule has made to start from, perhaps at random: the weight, if it asked for one, and its state."""
+        weights: list[Tensor] = [self.weight.detach()] if self._drew_weight else []
+        return [*weights, *self.state.values()]
 
     def learn(self, module: nn.Module, x: Tensor, output: Tensor, labels: Tensor | None) -> None:
         """Add what ``module`` saw to the sums, at once, keeping no reference to input or output."""

@@ -11,6 +11,7 @@ from fasthebb.rules.polynomial_wta import PolynomialWTA
 from fasthebb.rules.rule import Rule, Sums
 from fasthebb.rules.sanger import Sanger
 from fasthebb.rules.softhebb import SoftHebb
+from fasthebb.rules.summed_swta import SummedSWTA
 from fasthebb.rules.swta import SWTA
 from fasthebb.rules.wta import WTA
 
@@ -28,5 +29,6 @@ __all__ = [
     "Rule",
     "Sanger",
     "SoftHebb",
+    "SummedSWTA",
     "Sums",
 ]

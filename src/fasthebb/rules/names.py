@@ -14,12 +14,14 @@ from fasthebb.rules.polynomial_wta import PolynomialWTA
 from fasthebb.rules.rule import Rule
 from fasthebb.rules.sanger import Sanger
 from fasthebb.rules.softhebb import SoftHebb
+from fasthebb.rules.summed_swta import SummedSWTA
 from fasthebb.rules.swta import SWTA
 from fasthebb.rules.wta import WTA
 
 NAMES: dict[str, type[Rule]] = {
     "hpca": HPCA,
     "swta": SWTA,
+    "summed_swta": SummedSWTA,
     "hebb": Hebb,
     "oja": Oja,
     "sanger": Sanger,

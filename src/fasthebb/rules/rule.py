@@ -65,6 +65,8 @@ class Rule(ABC):
     """Whether `response` is a share of each sample, so that neurons compete for it."""
     unit_norm: ClassVar[bool] = False
     """Whether the layer hands on ``x.w / |w|`` instead of ``x.w``."""
+    summed: ClassVar[bool] = False
+    """Whether `delta` grows with the number of samples, so that its learning rates are far below the usual ones."""
     uses_gradient: ClassVar[bool] = False
     """Whether `delta` reads ``synapse.gradient`` and takes its place in ``.grad``."""
     supervised: ClassVar[bool] = False

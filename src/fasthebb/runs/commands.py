@@ -3,13 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+from fasthebb.exported import exported_task, is_exported
 from fasthebb.runs import segmentation
 from fasthebb.runs.evaluate import evaluate as _evaluate
 from fasthebb.runs.finetune import finetune as _finetune
 from fasthebb.runs.options import EvaluateOptions, FinetuneOptions, PredictOptions, PretrainOptions
 from fasthebb.runs.predict import predict as _predict
 from fasthebb.runs.pretrain import pretrain as _pretrain
+from fasthebb.runs.processes import joined, speaks
 from fasthebb.runs.saved import task_of
+from fasthebb.runs.tracked import refuse_unknown_logger
 
 
 def pretrain(options: PretrainOptions, out: str | Path, **more: Any) -> dict[str, Any]:
@@ -28,6 +31,9 @@ def pretrain(options: PretrainOptions, out: str | Path, **more: Any) -> dict[str
         ValueError: for a user's mistake, in one line.
         KeyboardInterrupt: after Ctrl-C; the same call goes on.
     """
+    refuse_unknown_logger(options)
+    options = joined(options)
+    more["progress"] = more.get("progress", True) and speaks()
     run = segmentation.pretrain if options.task == "segmentation" else _pretrain
     return run(options, out, **more)
 
@@ -49,6 +55,9 @@ def finetune(options: FinetuneOptions, out: str | Path, **more: Any) -> dict[str
         ValueError: for a user's mistake, in one line.
         KeyboardInterrupt: after Ctrl-C; the same call goes on.
     """
+    refuse_unknown_logger(options)
+    options = joined(options)
+    more["progress"] = more.get("progress", True) and speaks()
     run = segmentation.finetune if options.task == "segmentation" else _finetune
     return run(options, out, **more)
 
@@ -86,5 +95,7 @@ def predict(options: PredictOptions, out: str | Path | None = None, *, progress:
     Raises:
         ValueError: for a user's mistake, in one line.
     """
-    segmenting = task_of(options.weights, "classifier.safetensors") == "segmentation"
+    exported = is_exported(options.weights)
+    task = exported_task(options.weights) if exported else task_of(options.weights, "classifier.safetensors")
+    segmenting = task == "segmentation"
     return (segmentation.predict if segmenting else _predict)(options, out, progress=progress)

@@ -5,14 +5,16 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from fasthebb.data import ImageData, draw_labels, load_images
+from fasthebb.data import AnyData, StreamData, draw_labels
 from fasthebb.runs.folder import RunError, RunFolder
 from fasthebb.runs.options import FinetuneOptions
 from fasthebb.runs.refusal import OF_SEGMENTATION, refuse
 from fasthebb.runs.saved import SavedNetwork, network_options
 from fasthebb.runs.self_training import TEACHER, self_train
+from fasthebb.runs.streamed import load
 from fasthebb.runs.supervised import Supervised, untrained
 from fasthebb.training import epochs_to_come_within, logged, trained_seconds
+from fasthebb.training.processes import first_alone
 
 CHOOSING, ESTIMATING = "choosing", "folds"
 """Folders of cross-validations, while a run is under way."""
@@ -24,7 +26,7 @@ def finetune(
     out: str | Path,
     *,
     progress: bool = True,
-    data: ImageData | None = None,
+    data: AnyData | None = None,
     init: SavedNetwork | None = None,
 ) -> dict[str, Any]:
     """Train a classifier and leave ``classifier.safetensors`` in ``out``; called again, go on or give the result.
@@ -64,17 +66,14 @@ def finetune(
         )
     draw_seed = options.seed if options.draw_seed is None else options.draw_seed
     if data is None:
-        data = load_images(
-            options.data,
-            unlabelled=options.unlabelled,
-            label_file=options.label_file,
+        data = load(
+            options,
+            folder.path,
             labels=options.labels,
-            group=options.group,
             image_size=options.image_size if init is None else init.model["image_size"],
             default_size=described["image_size"],
             channels=options.channels if init is None else init.model["channels"],
             seed=draw_seed,
-            strict=options.strict,
             progress=progress,
             testing=options.cv == 0,
         )
@@ -82,7 +81,12 @@ def finetune(
             print(data.summary())
     elif options.labels is not None:
         data = draw_labels(data, options.labels, draw_seed)
-    network = init or untrained(described, data, bool(options.whiten))
+    if isinstance(data, StreamData) and options.ridge:
+        raise RunError(
+            "--ridge and --student need the images in memory, and these are a stream (by --stream, or as too many): "
+            "leave one of them out"
+        )
+    network = init or untrained(described, data, bool(options.whiten), folder.path)
     if options.code:
         network = replace(network, model={**network.model, "code": options.code})
     if options.rule is not None and network.normalised():
@@ -96,7 +100,8 @@ def finetune(
     model = self_train(training, folder) if options.student else training.run(data.train, epochs, folder)
     validation = training.score(model, data.validation) if len(data.validation) else None
     scores = training.score(model, data.test) if estimated is None else estimated.scores
-    training.final.with_weights(model.state_dict(), data.classes).save(folder.path / "classifier.safetensors")
+    classifier = training.final.with_weights(model.state_dict(), data.classes)
+    first_alone(lambda: classifier.save(folder.path / "classifier.safetensors"))
     result = folder.finish(
         {
             "command": "finetune",
@@ -122,7 +127,7 @@ def finetune(
     )
 
     for name in (CHOOSING, ESTIMATING):
-        rmtree(folder.path / name, ignore_errors=True)
+        first_alone(lambda name=name: rmtree(folder.path / name, ignore_errors=True))  # type: ignore[misc]
     return result
 
 

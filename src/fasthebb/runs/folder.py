@@ -11,9 +11,13 @@ from typing import Any
 import yaml
 
 from fasthebb import Rule
-from fasthebb.training import last_checkpoint
+from fasthebb.runs.plain_yaml import YAMLError, plain_yaml
+from fasthebb.training import last_checkpoint, rollbacks
+from fasthebb.training.processes import first_alone
 from fasthebb.training.weights import write_atomically
 
+FREE = ("logger", "logger_options", "checkpoint_minutes", "on_divergence")
+"""Options that a run may be gone on with another value of: they change nothing in what it learns."""
 _PACKAGES = ("fasthebb", "torch", "torchvision", "lightning")
 
 
@@ -45,7 +49,7 @@ def left_out(options: Any) -> dict[str, Any]:
 
 
 class RunFolder:
-    """The folder given by ``--out``.
+    """The folder given by ``--out``. Of several processes the first alone reads and writes it, for all of them.
 
     Args:
         path: made if it does not exist.
@@ -58,7 +62,10 @@ class RunFolder:
 
     def __init__(self, path: str | Path, command: str, options: Any) -> None:
         self.path, self._options = Path(path), options
-        config = {"command": command, **settings(options)}
+        first_alone(lambda: self._claim({"command": command, **settings(options)}))
+
+    def _claim(self, config: Mapping[str, Any]) -> None:
+        """Make the folder this run's own."""
         held = {file.name for file in self.path.iterdir()} if self.path.is_dir() else set()
         if "config.yaml" in held:
             self._refuse_other(config, started=held != {"config.yaml"})
@@ -70,13 +77,13 @@ class RunFolder:
         """Refuse a folder of another configuration, unless that run ended before it left anything."""
         known = self.path / "config.yaml"
         try:
-            found = yaml.safe_load(known.read_text())
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            found = plain_yaml(known.read_text("utf-8"))
+        except (YAMLError, UnicodeDecodeError) as error:
             raise RunError(f"{known} cannot be read: choose another --out") from error
         if not isinstance(found, dict) or "command" not in found:
             raise RunError(f"{known} is not of a run of fasthebb: choose another --out")
         found = {**left_out(self._options), **found}  # an option that a later version has brought
-        differing = [name for name in config if found.get(name) != config[name]]
+        differing = [name for name in config if name not in FREE and found.get(name) != config[name]]
         if differing and started:
             listed = "; ".join(f"{name} is {found.get(name)!r}, asked for {config[name]!r}" for name in differing[:3])
             raise RunError(
@@ -86,10 +93,13 @@ class RunFolder:
     @property
     def checkpoint(self) -> Path | None:
         """The checkpoint to go on from, if there is one."""
-        return last_checkpoint(self.path / "checkpoints")
+        return first_alone(lambda: last_checkpoint(self.path / "checkpoints"))
 
     def result(self) -> dict[str, Any] | None:
         """The results of a run that is finished."""
+        return first_alone(self._result)
+
+    def _result(self) -> dict[str, Any] | None:
         file = self.path / "result.json"
         if not file.is_file():
             return None
@@ -102,9 +112,14 @@ class RunFolder:
     def finish(self, result: Mapping[str, Any]) -> dict[str, Any]:
         """Write ``result.json``, the last file of a run, and give its content."""
         versions = {name: version(name) for name in _PACKAGES}
-        complete = {**result, "versions": versions}
-        self.write("result.json", json.dumps(complete, indent=2) + "\n")
-        return complete
+
+        def write() -> dict[str, Any]:
+            went_back = rollbacks(self.path / "checkpoints")
+            complete = {**result, **({"rollbacks": went_back} if went_back else {}), "versions": versions}
+            self.write("result.json", json.dumps(complete, indent=2) + "\n")
+            return complete
+
+        return first_alone(write)
 
     def write(self, name: str, text: str) -> None:
         """Write a text file of the folder, whole or not at all."""

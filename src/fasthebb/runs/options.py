@@ -1,11 +1,11 @@
 """What a user may choose for each command; the command line and its help are made from these."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from fasthebb import HPCA, Rule
 from fasthebb.data import Augmentation
-from fasthebb.training import Order, Precision
+from fasthebb.training import OnDivergence, Order, Precision
 
 Select = Literal["last", "labelled-cv", "validation"]
 """How the epoch is chosen whose weights a fine-tuning keeps."""
@@ -25,15 +25,28 @@ class DataOptions:
         label_file: CSV with the columns file and label, and perhaps group and split, that labels some of the images.
         group: column of the label file (a patient, a slide) whose values never straddle splits.
         strict: stop at the first unreadable image instead of leaving it out.
+        stream: leave the images where they are and read them anew in every epoch, for sets that do not fit into memory;
+            done without being asked where they do not.
+        workers: processes that read and decode a stream; if left out as many as there are cores, at most 8, and half of
+            them where the processor computes the network as well.
         seed: fixes weights, order and the draw of labels.
         task: "classification" of whole images, or "segmentation": a class for each pixel, from masks.
         crop: for segmentation: side in pixels of the crops that are trained on; 128 if left out, of volumes 32.
         depth: for segmentation: how often a U-Net halves its maps; 4 if left out, of volumes 3.
         norm: for segmentation: "batch", "instance" or "none" in a U-Net; "batch" if left out.
         ignore_value: for segmentation: value of the masks' pixels that count for nothing.
-        batch_size: images a step.
+        batch_size: images a step, of each process: as many processes with as many images give the weights of one
+            process with all of them.
         precision: "32-true", or "bf16-mixed" for products in bfloat16.
         deterministic: use only operations that give the same result on every run.
+        checkpoint_minutes: how often a checkpoint is written within an epoch, beside that at its end; 0 for never.
+        on_divergence: what to do when weights are no longer finite: "stop", or "rollback" to the last checkpoint and go
+            on with half the learning rate, at most five times.
+        devices: processes on this machine, one a GPU, or on its processor if it has none; under torchrun leave it out.
+        nodes: machines; several need torchrun or SLURM, which start the processes on each.
+        logger: what a training shows of itself, besides ``metrics.csv``: "tensorboard" (see ``fasthebb watch``),
+            "none", or the ``module.Class`` of a Lightning logger.
+        logger_options: keywords of that class, as ``--logger-options.NAME VALUE``.
         epochs: passes over the training images.
         lr: learning rate.
     """
@@ -43,6 +56,8 @@ class DataOptions:
     label_file: str | None = None
     group: str | None = None
     strict: bool = False
+    stream: bool = False
+    workers: int | None = None
     seed: int = 0
     task: Task = "classification"
     crop: int | None = None
@@ -52,6 +67,12 @@ class DataOptions:
     batch_size: int = 64
     precision: Precision = "32-true"
     deterministic: bool = False
+    checkpoint_minutes: float = 10.0
+    on_divergence: OnDivergence = "stop"
+    devices: int = 1
+    nodes: int = 1
+    logger: str = "tensorboard"
+    logger_options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,13 +80,18 @@ class PretrainOptions(DataOptions):
     """Options of ``fasthebb pretrain``.
 
     Args:
+        preset: a paper's protocol, "paper-cifar10", "paper-cifar100", "paper-tinyimagenet", "paper-imagenet" (cnn10) or
+            "paper-vgg" (VGG-11, or the one that ``model`` names): 20 epochs in batches of 64, on ImageNet of 32, with
+            the papers' rules, norms and learning rates. What is given beside it goes first.
         method: "hebbian" learns by the rule, step by step; "at-once" puts one layer after the other where the rule
             would end, from a sample of what it sees (sanger, hpca with the identity, and competitive rules, which
             whiten patches for it); "vae" is a variational autoencoder around the same network, and
             "vae-paper" the one that the FastHebb papers compare with.
-        rule: "hpca", "swta", "hebb", "oja", "sanger", "wta", "polynomial_wta", "krotov_hopfield", "softhebb", "ica", or
-            the ``module.Class`` of a rule of your own; its fields are ``--rule.FIELD``.
+        rule: "hpca", "swta", "hebb", "oja", "sanger", "wta", "polynomial_wta", "krotov_hopfield", "softhebb", "ica",
+            "summed_swta", or the ``module.Class`` of a rule of your own; its fields are ``--rule.FIELD``.
         layers: names or patterns of the layers that learn; every hidden layer if left out.
+        send: what several processes send each other the sums of the layers in: "float32", or "bfloat16", half as many
+            bytes, which rounds updates by some thousandths (those of 512 processes by a seventh).
         order: "together" lets all layers learn at once, "greedy" one after the other.
         transposed: how transposed convolutions learn, for segmentation: "forward", their outputs respond to what they
             see, each kernel offset by itself; or "reversed", their inputs respond to the patches that they write.
@@ -94,9 +120,13 @@ class PretrainOptions(DataOptions):
             competitive rules if left out: their few winners would leave nothing of the other neurons.
     """
 
+    preset: Literal["paper-cifar10", "paper-cifar100", "paper-tinyimagenet", "paper-imagenet", "paper-vgg"] | None = (
+        None
+    )
     method: Literal["hebbian", "at-once", "vae", "vae-paper"] = "hebbian"
     rule: Rule = field(default_factory=lambda: HPCA(max_lr=0.1))
     layers: list[str] = field(default_factory=list)
+    send: Literal["float32", "bfloat16"] = "float32"
     order: Order = "together"
     transposed: Literal["forward", "reversed"] = "forward"
     select: Literal["last", "taught"] = "last"

@@ -11,14 +11,17 @@ import torch
 from torch import nn
 
 from fasthebb import Plasticity, Rule
-from fasthebb.data import Batches, ImageData, ImageSet, Preprocessing, load_images
+from fasthebb.data import AnyData, AnySet, Batches, Preprocessing, StreamBatches, StreamSet, make_batches
 from fasthebb.evaluation import most_exciting
 from fasthebb.evaluation.exciting import picture
 from fasthebb.models import Network, build_model
 from fasthebb.runs.folder import RunError, RunFolder, settings
 from fasthebb.runs.options import PretrainOptions
+from fasthebb.runs.presets import with_preset
 from fasthebb.runs.refusal import OF_SEGMENTATION, refuse
 from fasthebb.runs.saved import LABELS_SPENT, NORMALISED, SavedNetwork, network_options
+from fasthebb.runs.streamed import channels_of, load, prepared
+from fasthebb.runs.tracked import loggers_of
 from fasthebb.training import (
     HebbianPretraining,
     VAEPretraining,
@@ -31,17 +34,19 @@ from fasthebb.training import (
     reestimate_batch_norm,
     trained_seconds,
 )
+from fasthebb.training.processes import WHOLE, first_alone, share
 from fasthebb.training.weights import write_atomically
 
 HEBBIAN_LR, HEBBIAN_EPOCHS = 0.1, 5
 COMPETITIVE_LR, COMPETITIVE_EPOCHS = 0.01, 1
-LOOKED_AT = 2000
+SUMMED_LR = 1e-6
+LOOKED_AT, LOOKED_AT_OF_A_STREAM = 2000, 250
 """How many images are shown to the neurons, for the pictures of those that excite them."""
 VAE_LRS, VAE_EPOCHS = {"vae": 1e-2, "vae-paper": 1e-3}, 20
 
 
 def pretrain(
-    options: PretrainOptions, out: str | Path, *, progress: bool = True, data: ImageData | None = None
+    options: PretrainOptions, out: str | Path, *, progress: bool = True, data: AnyData | None = None
 ) -> dict[str, Any]:
     """Pre-train a network and leave ``encoder.safetensors`` in ``out``; called again, go on or give the result.
 
@@ -63,6 +68,7 @@ def pretrain(
     finished = folder.result()
     if finished is not None:
         return finished
+    options = with_preset(options)
     described = network_options(
         options.model,
         width=options.width,
@@ -80,16 +86,12 @@ def pretrain(
     if taught and (options.method != "hebbian" or options.order == "greedy"):
         raise RunError("--select taught looks on while all layers learn by a rule: leave out --method and --order")
     if data is None:
-        data = load_images(
-            options.data,
-            unlabelled=options.unlabelled,
-            label_file=options.label_file,
-            group=options.group,
+        data = load(
+            options,
+            folder.path,
             image_size=options.image_size,
             default_size=described["image_size"],
             channels=options.channels,
-            seed=options.seed,
-            strict=options.strict,
             progress=progress,
             need_labels=taught,
         )
@@ -99,9 +101,9 @@ def pretrain(
     hebbian = options.method == "hebbian"
     local = hebbian or at_once
     whiten = hebbian and options.rule.competitive if options.whiten is None else options.whiten
-    preprocessing = Preprocessing.fit(images.images, whiten=whiten)
+    preprocessing = first_alone(lambda: prepared(images, whiten, folder.path))
     torch.manual_seed(options.seed)
-    described |= {"channels": images.images.shape[1], "hebbian": local}
+    described |= {"channels": channels_of(images), "hebbian": local}
     if local and (options.norms == "plain" or (options.norms is None and options.rule.competitive)):
         described["plain_norms"] = True
     model = build_model(**described, classes=max(1, len(data.classes)))
@@ -116,15 +118,16 @@ def pretrain(
         "pretrain_seconds": f"{learned.seconds:.1f}",
     }
     tensors = {name: value for name, value in model.state_dict().items() if name.startswith("features.")}
-    SavedNetwork(described, preprocessing, tensors, notes=notes).save(folder.path / "encoder.safetensors")
-    _draw_exciting(model, images, preprocessing, folder)
+    encoder = SavedNetwork(described, preprocessing, tensors, notes=notes)
+    first_alone(lambda: encoder.save(folder.path / "encoder.safetensors"))
+    first_alone(lambda: _draw_exciting(model, images, preprocessing, folder))
     return folder.finish(
         {
             "command": "pretrain",
             "method": options.method,
             "rule": settings(options)["rule"] if local else None,
             "images": len(images),
-            "skipped": len(data.skipped),
+            "skipped": len(data.skipped) + (len(images.unreadable) if isinstance(images, StreamSet) else 0),
             "epochs": learned.epochs,
             "select": options.select,
             "labels_spent": learned.labels_spent,
@@ -159,26 +162,32 @@ class _Learned:
 def _by_steps(
     options: PretrainOptions,
     model: Network,
-    data: ImageData,
+    data: AnyData,
     preprocessing: Preprocessing,
     folder: RunFolder,
     *,
     progress: bool,
 ) -> _Learned:
     """Epochs of steps, by a rule or as an autoencoder."""
-    images, validation = data.unlabelled, None
+    images: AnySet = data.unlabelled
+    validation = None
     taught = options.select == "taught"
     module = learning(options, model, len(data.classes) if taught else None)
     if taught:
         images = _with_labels(data)
-        validation = Batches(data.validation, preprocessing, batch_size=256, shuffle=False)
+        validation = make_batches(data.validation, preprocessing, batch_size=256, shuffle=False, **WHOLE)
     trainer = make_trainer(
         epochs=module.total_epochs,
         out=folder.path,
         precision=options.precision,
         progress=progress,
         deterministic=options.deterministic,
+        checkpoint_minutes=options.checkpoint_minutes,
+        on_divergence=options.on_divergence,
         keep_best="val_top1" if taught else None,
+        devices=options.devices,
+        nodes=options.nodes,
+        loggers=loggers_of(options, folder.path),
     )
     fit(trainer, module, _batches(options, images, preprocessing, augmented=True), validation, ckpt=folder.checkpoint)
     notes = {}
@@ -189,6 +198,7 @@ def _by_steps(
     if isinstance(module, HebbianPretraining):
         notes |= let_go(options, module.plasticity)
     start = time.perf_counter()
+    model.to(trainer.strategy.root_device)  # where Lightning takes it away from
     reestimate_batch_norm(model.features, _batches(options, images, preprocessing, augmented=False))
     return _Learned(
         seconds=trained_seconds(folder.path) + time.perf_counter() - start,
@@ -216,7 +226,7 @@ def readouts(trainer: lightning.Trainer) -> dict[str, float]:
 
 
 def _at_once(
-    options: PretrainOptions, model: Network, images: ImageSet, preprocessing: Preprocessing, *, progress: bool
+    options: PretrainOptions, model: Network, images: AnySet, preprocessing: Preprocessing, *, progress: bool
 ) -> _Learned:
     """Each layer from a sample of what it sees; too short to be gone on with after a stop."""
     start = time.perf_counter()
@@ -235,7 +245,7 @@ def _at_once(
     return _Learned(time.perf_counter() - start, {"rule": str(settings(options)["rule"])})
 
 
-def _with_labels(data: ImageData) -> ImageSet:
+def _with_labels(data: AnyData) -> AnySet:
     """The images to pre-train on with the labels that choose the epoch: all of them, and those for validation."""
     images = data.unlabelled
     if len(data.train) < len(images) or not len(data.validation):
@@ -272,6 +282,7 @@ def learning(
             epochs=epochs if options.epochs is None else options.epochs,
             seed=options.seed,
             classes=classes,
+            reduce_dtype=torch.bfloat16 if options.send == "bfloat16" else None,
         )
     return VAEPretraining(
         model,
@@ -284,12 +295,17 @@ def learning(
 
 def usual_lr(rule: Rule) -> float:
     """The learning rate that was measured to work best."""
+    if rule.summed:
+        return SUMMED_LR
     return COMPETITIVE_LR if rule.competitive else HEBBIAN_LR
 
 
-def _draw_exciting(model: Network, images: ImageSet, preprocessing: Preprocessing, folder: RunFolder) -> None:
+def _draw_exciting(model: Network, images: AnySet, preprocessing: Preprocessing, folder: RunFolder) -> None:
     """Leave ``exciting/LAYER.png`` for each convolution and dense layer: images that its neurons respond to most."""
-    few = images.subset(list(range(min(len(images), LOOKED_AT))))
+    if isinstance(images, StreamSet):
+        few = images.read(images.sample(LOOKED_AT_OF_A_STREAM))
+    else:
+        few = images.subset(list(range(min(len(images), LOOKED_AT))))
     names = [name for name, layer in model.features.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     batches = Batches(few, preprocessing, batch_size=256, shuffle=False)
     for name, positions in most_exciting(model.features, batches, names).items():
@@ -297,12 +313,15 @@ def _draw_exciting(model: Network, images: ImageSet, preprocessing: Preprocessin
         write_atomically(folder.path / "exciting" / f"{name}.png", lambda file, png=png: file.write(png))  # type: ignore[misc]
 
 
-def _batches(options: PretrainOptions, images: ImageSet, preprocessing: Preprocessing, *, augmented: bool) -> Batches:
-    return Batches(
+def _batches(
+    options: PretrainOptions, images: AnySet, preprocessing: Preprocessing, *, augmented: bool
+) -> Batches | StreamBatches:
+    return make_batches(
         images,
         preprocessing,
         batch_size=options.batch_size,
         shuffle=True,
         seed=options.seed,
         augment=options.augment if augmented else "none",
+        **share(),
     )

@@ -1,10 +1,10 @@
 """A network on disk together with everything needed to use it on new images."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,11 +12,17 @@ from torch import Tensor
 from fasthebb.data import Preprocessing
 from fasthebb.models import Network, SegmentationNetwork, build_model, build_segmentation, usual
 from fasthebb.runs.folder import RunError
-from fasthebb.training import load_into, load_weights, save_weights
+from fasthebb.training import check_fit, load_into, load_weights, save_weights
 
 FORMAT = "fasthebb 1"
 NORMALISED = "normalised"
 """Note of the layers that hand on x.w / |w| of their weights as they are: a JSON list of names within ``features``."""
+
+WHOLE = ("features.", "classifier.")
+"""Beginnings of the names of all tensors of a network."""
+MOST_NEW_WEIGHTS = 200_000_000
+"""Weights of a classifier that is yet to be trained."""
+AnyNetwork = TypeVar("AnyNetwork", Network, SegmentationNetwork)
 
 LABELS_SPENT = "labels_spent"
 """Note of how many labels chose the epoch of a pre-training, where any did."""
@@ -91,17 +97,29 @@ class Saved:
             raise RunError(f"found no weights at {path}, expected a run folder with {default_name} or such a file")
         tensors, metadata = load_weights(file)
         try:
-            if metadata["format"] != FORMAT:
-                raise RunError(f"{file} has the format {metadata['format']!r}, expected {FORMAT!r}")
-            if (task := metadata.get("task", "classification")) != cls.task:
-                raise RunError(f"{file} is of a network for {task!r}, expected {cls.task!r}: give --task {task}")
-            model = cls._description(json.loads(metadata["model"]), file)
-            classes = [str(name) for name in json.loads(metadata["classes"])]
-        except (KeyError, json.JSONDecodeError) as error:
+            written = metadata["format"]
+            described, classes = json.loads(metadata["model"]), json.loads(metadata["classes"])
+        except (KeyError, ValueError, RecursionError) as error:
             raise RunError(f"{file} was not written by fasthebb: it does not say which network it is of") from error
+        if written != FORMAT:
+            raise RunError(f"{file} has the format {written!r}, expected {FORMAT!r}")
+        if (task := metadata.get("task", "classification")) != cls.task:
+            raise RunError(f"{file} is of a network for {task!r}, expected {cls.task!r}: give --task {task}")
+        model = cls._description(described, file)
+        if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
+            raise RunError(f"{file} names its classes as {str(classes)[:60]!r}, expected a list of names")
+        preprocessing = Preprocessing.from_saved(metadata, tensors)
+        for name, found, what in (
+            ("channels", len(preprocessing.mean), "channels"),
+            ("image_size", preprocessing.image_size, "pixels"),
+        ):
+            if name in cls.kinds and found != model[name]:
+                raise RunError(
+                    f"{file}: the network takes images of {model[name]} {what}, and the preprocessing those of {found}"
+                )
         return cls(
             model=model,
-            preprocessing=Preprocessing.from_saved(metadata, tensors),
+            preprocessing=preprocessing,
             tensors=tensors,
             classes=classes,
             notes={name.removeprefix("note."): text for name, text in metadata.items() if name.startswith("note.")},
@@ -150,18 +168,13 @@ class SavedNetwork(Saved):
         Raises:
             WeightsError: if the weights do not fit the network that the file describes.
         """
-        model = build_model(**self.model, classes=classes, dropout=dropout)
-        if self.tensors:
-            load_into(model, self.tensors)
-        return model
+        return _built(build_model, self, classes, dropout)
 
     def classifier(self) -> Network:
         """The whole network, features and classifier, in eval mode."""
         if not self.classes:
             raise RunError("these weights are an encoder without classes: fine-tune it first, with fasthebb finetune")
-        model = build_model(**self.model, classes=len(self.classes), dropout=0.0)
-        load_into(model, self.tensors, strict_prefixes=("features.", "classifier."))
-        return model.eval()
+        return _built(build_model, self, len(self.classes), 0.0, WHOLE).eval()
 
 
 @dataclass(frozen=True)
@@ -174,18 +187,46 @@ class SavedSegmentation(Saved):
 
     def build(self, classes: int, dropout: float = 0.0) -> SegmentationNetwork:
         """As `SavedNetwork.build`."""
-        model = build_segmentation(**self.model, classes=classes, dropout=dropout)
-        if self.tensors:
-            load_into(model, self.tensors)
-        return model
+        return _built(build_segmentation, self, classes, dropout)
 
     def segmenter(self) -> SegmentationNetwork:
         """The whole network, features and classifier, in eval mode."""
         if not self.classes:
             raise RunError("these weights are an encoder without classes: fine-tune it first, with fasthebb finetune")
-        model = build_segmentation(**self.model, classes=len(self.classes), dropout=0.0)
-        load_into(model, self.tensors, strict_prefixes=("features.", "classifier."))
-        return model.eval()
+        return _built(build_segmentation, self, len(self.classes), 0.0, WHOLE).eval()
+
+
+def _built(
+    build: Callable[..., AnyNetwork],
+    saved: Saved,
+    classes: int,
+    dropout: float,
+    prefixes: Sequence[str] = ("features.",),
+) -> AnyNetwork:
+    """The network that is described, with the tensors if there are any.
+
+    A file from elsewhere may describe any network at all: whether it fits its tensors is seen before memory is taken.
+
+    Raises:
+        RunError: it cannot be built.
+        WeightsError: the tensors do not fit it.
+    """
+    described = {**saved.model, "classes": classes, "dropout": dropout}
+    if not saved.tensors:
+        return build(**described)
+    try:
+        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+            outline = build(**described)
+    except Exception as error:  # torch refuses impossible sizes in several ways
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        raise RunError(f"the weights describe a network that cannot be built: {reason}") from error
+    check_fit(outline, saved.tensors, strict_prefixes=prefixes)
+    more = sum(tensor.numel() for name, tensor in outline.state_dict().items() if name not in saved.tensors)
+    if more > MOST_NEW_WEIGHTS:
+        raise RunError(f"the weights describe a network with {more:,} weights that they do not have")
+    model = build(**described)
+    load_into(model, saved.tensors, strict_prefixes=prefixes)
+    return model
 
 
 def network_options(

@@ -6,11 +6,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fasthebb.data import Batches, ImageSet
+from fasthebb.data import Batches, ImageData, ImageSet
 from fasthebb.evaluation import predict_logits
 from fasthebb.models import Network
 from fasthebb.runs.folder import RunFolder
 from fasthebb.runs.supervised import MOST_FEATURES, Supervised, output_layer
+from fasthebb.runs.tracked import loggers_of
 from fasthebb.training import (
     USUAL_BATCH,
     USUAL_LR,
@@ -33,6 +34,7 @@ LABELLED_SHARE = 0.1
 def self_train(training: Supervised, folder: RunFolder) -> Network:
     """Let the student learn from a ridge regression on the network's features; goes on at its checkpoint."""
     options, data = training.options, training.data
+    assert isinstance(data, ImageData)  # fine-tuning refuses a stream
     teacher = _teacher(training, folder.path / TEACHER)
     torch.manual_seed(options.seed)
     model = training.final.build(len(data.classes), dropout=0.0)
@@ -52,6 +54,9 @@ def self_train(training: Supervised, folder: RunFolder) -> Network:
         precision=options.precision,
         progress=training.progress,
         deterministic=options.deterministic,
+        checkpoint_minutes=options.checkpoint_minutes,
+        on_divergence=options.on_divergence,
+        loggers=loggers_of(options, folder.path),
     )
     fit(trainer, module, batches, None, ckpt=folder.checkpoint)
     model.to(trainer.strategy.root_device)  # where Lightning takes it away from
@@ -62,6 +67,7 @@ def _teacher(training: Supervised, where: Path) -> Tensor:
     """What the ridge regression takes the unlabelled images for, ``(N, classes)``; asked once and kept."""
     kept = where / "answers.safetensors"
     if not kept.is_file():
+        assert isinstance(training.data, ImageData)
         model, whitening = training.fit_ridge(training.data.train, where)
         fitted = time.perf_counter()
         save_weights(kept, {"likely": _answers(training, model, whitening)}, {})

@@ -2,22 +2,34 @@
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.loggers import Logger
 from torch import Tensor, nn
 
 from fasthebb import SWTA, Plasticity, attach
-from fasthebb.data import Augmentation, Batches, FeatureBatches, ImageData, ImageSet, Preprocessing
+from fasthebb.data import (
+    AnyData,
+    AnySet,
+    Augmentation,
+    Batches,
+    FeatureBatches,
+    ImageSet,
+    StreamBatches,
+    make_batches,
+)
 from fasthebb.evaluation import classification_scores, layer_features, predict_logits
 from fasthebb.models import Network
 from fasthebb.runs.folder import RunError, RunFolder
 from fasthebb.runs.options import FinetuneOptions
 from fasthebb.runs.saved import SavedNetwork, network_options
+from fasthebb.runs.streamed import channels_of, prepared
+from fasthebb.runs.tracked import loggers_of
 from fasthebb.training import (
     Classifier,
     TaughtClassifier,
@@ -33,6 +45,7 @@ from fasthebb.training import (
     trained_seconds,
 )
 from fasthebb.training.metrics_file import MetricsFile
+from fasthebb.training.processes import WHOLE, first_alone, share
 
 FOLDS = 5
 LR, TAUGHT_LR, WEIGHT_DECAY = 3e-3, 0.1, 5e-2
@@ -71,15 +84,17 @@ class Supervised:
     """
 
     options: FinetuneOptions
-    data: ImageData
+    data: AnyData
     network: SavedNetwork
     draw_seed: int
     progress: bool
 
-    def run(self, images: ImageSet, epochs: int, folder: RunFolder) -> Network:
+    def run(self, images: AnySet, epochs: int, folder: RunFolder) -> Network:
         """Train on ``images``, going on where the folder's checkpoint stands; a plain network."""
         best = self.options.select == "validation"
-        return self._train(images, epochs, folder.path, self.data.validation if best else None, keep_best=best)
+        loggers = loggers_of(self.options, folder.path)
+        scored = self.data.validation if best else None
+        return self._train(images, epochs, folder.path, scored, keep_best=best, loggers=loggers)
 
     def cross_validate(self, where: Path, count: int = FOLDS) -> "CrossValidation":
         """Train on all folds but one and score that one, for each of ``count`` folds.
@@ -96,7 +111,8 @@ class Supervised:
             out = where / f"fold{number}"
             scored = None if self.options.taught else train.subset(held_out)
             model = self._train(train.subset(rest), epochs, out, scored)
-            curves.append([value * len(held_out) for value in logged(out, "val_top1")])
+            curve = first_alone(lambda out=out: logged(out, "val_top1"))  # type: ignore[misc]
+            curves.append([value * len(held_out) for value in curve])
             outcomes.append(predict_logits(model, self.ordered(train.subset(held_out))))
             seconds += trained_seconds(out)
         logits, labels = (torch.cat(part) for part in zip(*outcomes, strict=True))
@@ -109,10 +125,17 @@ class Supervised:
         )
 
     def _train(
-        self, images: ImageSet, epochs: int, out: Path, scored: ImageSet | None, *, keep_best: bool = False
+        self,
+        images: AnySet,
+        epochs: int,
+        out: Path,
+        scored: AnySet | None,
+        *,
+        keep_best: bool = False,
+        loggers: Sequence[Logger] = (),
     ) -> Network:
         """Train in the folder ``out``; ``scored`` images are looked at after every epoch."""
-        if self.options.ridge:
+        if self.options.ridge and isinstance(images, ImageSet):
             return self.fit_ridge(images, out)[0]
         model, module, hooked = self._start(epochs)
         trainer = make_trainer(
@@ -121,9 +144,15 @@ class Supervised:
             precision=self.options.precision,
             progress=self.progress,
             deterministic=self.options.deterministic,
+            checkpoint_minutes=self.options.checkpoint_minutes,
+            on_divergence=self.options.on_divergence,
             keep_best="val_top1" if keep_best else None,
+            devices=self.options.devices,
+            nodes=self.options.nodes,
+            loggers=loggers,
         )
-        fit(trainer, module, *self._loaders(trainer, model, images, scored), ckpt=last_checkpoint(out / "checkpoints"))
+        checkpoint = first_alone(lambda: last_checkpoint(out / "checkpoints"))
+        fit(trainer, module, *self._loaders(trainer, model, images, scored), ckpt=checkpoint)
         model.to(trainer.strategy.root_device)  # where Lightning takes it away from
         if keep_best:
             module.load_state_dict(best_weights(trainer))
@@ -190,9 +219,9 @@ class Supervised:
         """Whoever is taught mirror images in closed form, or by who was, is asked about both."""
         return {"mirrored": True} if self.options.ridge and self.augment() != "none" else {}
 
-    def score(self, model: Network, images: ImageSet) -> dict[str, float]:
+    def score(self, model: Network, images: AnySet) -> dict[str, float]:
         """Scores on one set of images, in per cent."""
-        return self._scores(*predict_logits(model, self.ordered(images)))
+        return first_alone(lambda: self._scores(*predict_logits(model, self.ordered(images))))
 
     def _scores(self, logits: Tensor, labels: Tensor) -> dict[str, float]:
         scores = classification_scores(logits, labels, len(self.data.classes))
@@ -238,25 +267,32 @@ class Supervised:
         """How labelled images are changed."""
         if self.options.augment is not None:
             return self.options.augment
-        return "shift" if self.data.train.images.shape[1] >= 3 else "none"
+        return "shift" if channels_of(self.data.train) >= 3 else "none"
 
     def views(self) -> Augmentation:
         """How unlabelled images are changed: as much as there is, where nothing was asked for and images may be."""
         return "hard" if self.options.augment is None and self.augment() != "none" else self.augment()
 
     def _loaders(
-        self, trainer: lightning.Trainer, model: Network, images: ImageSet, scored: ImageSet | None
+        self, trainer: lightning.Trainer, model: Network, images: AnySet, scored: AnySet | None
     ) -> tuple[Iterable[tuple[Tensor, Tensor]], Iterable[tuple[Tensor, Tensor]] | None]:
         """What a training reads: images or, where neither they nor the features change, features taken once."""
         size, seed = self.options.batch_size, self.options.seed
         if self._features_rest(model):
             model.to(trainer.strategy.root_device)
-            train = FeatureBatches(*self.taken(model, images), batch_size=size, shuffle=True, seed=seed)
+            features, labels = self.taken(model, images)
+            train = FeatureBatches(features, labels, batch_size=size, shuffle=True, seed=seed, **share())
             if scored is None:
                 return train, None
             return train, FeatureBatches(*self.taken(model, scored), batch_size=256, shuffle=False)
-        shuffled = Batches(
-            images, self.network.preprocessing, batch_size=size, shuffle=True, seed=seed, augment=self.augment()
+        shuffled = make_batches(
+            images,
+            self.network.preprocessing,
+            batch_size=size,
+            shuffle=True,
+            seed=seed,
+            augment=self.augment(),
+            **share(),
         )
         return shuffled, None if scored is None else self.ordered(scored)
 
@@ -268,10 +304,13 @@ class Supervised:
         return size * (len(self.data.train) + len(self.data.validation)) <= MOST_FEATURES
 
     def taken(
-        self, model: Network, images: ImageSet, augment: Augmentation = "none", seed: int = 0
+        self, model: Network, images: AnySet, augment: Augmentation = "none", seed: int = 0
     ) -> tuple[Tensor, Tensor]:
         """Features and labels of images, changed at random if that is asked for, in their order."""
-        batches = Batches(images, self.network.preprocessing, batch_size=256, shuffle=False, augment=augment, seed=seed)
+        preprocessing = self.network.preprocessing
+        batches = make_batches(
+            images, preprocessing, batch_size=256, shuffle=False, augment=augment, seed=seed, **WHOLE
+        )
         features, labels = layer_features(model, batches)
         return features["features"], labels
 
@@ -280,9 +319,9 @@ class Supervised:
         device = next(model.parameters()).device.type
         return torch.autocast(device, torch.bfloat16, enabled=self.options.precision == "bf16-mixed")
 
-    def ordered(self, images: ImageSet) -> Batches:
+    def ordered(self, images: AnySet) -> Batches | StreamBatches:
         """Batches of images as they are."""
-        return Batches(images, self.network.preprocessing, batch_size=256, shuffle=False)
+        return make_batches(images, self.network.preprocessing, batch_size=256, shuffle=False, **WHOLE)
 
 
 def output_layer(model: Network) -> nn.Linear:
@@ -290,9 +329,8 @@ def output_layer(model: Network) -> nn.Linear:
     return [layer for layer in model.classifier.modules() if isinstance(layer, nn.Linear)][-1]
 
 
-def untrained(described: Mapping[str, Any], data: ImageData, whiten: bool) -> SavedNetwork:
-    """The network for backprop alone: biases and plain batch norm."""
-    images = data.unlabelled.images
-    return SavedNetwork(
-        {**described, "channels": images.shape[1], "hebbian": False}, Preprocessing.fit(images, whiten=whiten), {}
-    )
+def untrained(described: Mapping[str, Any], data: AnyData, whiten: bool, out: Path | None = None) -> SavedNetwork:
+    """The network for backprop alone: biases and plain batch norm; ``out`` is the folder of a run that may go on."""
+    images = data.unlabelled
+    preprocessing = first_alone(lambda: prepared(images, whiten, out))
+    return SavedNetwork({**described, "channels": channels_of(images), "hebbian": False}, preprocessing, {})

@@ -1,10 +1,10 @@
 """Labels and masks, counted and drawn alike."""
 
-from fasthebb.data import ImageData, MaskedData, draw_labels, draw_masks
+from fasthebb.data import AnyData, MaskedData, draw_labels, draw_masks
 from fasthebb.data.mask_draws import masks_asked
 from fasthebb.data.subsets import labels_asked
 
-Data = ImageData | MaskedData
+Data = AnyData | MaskedData
 
 
 def available(data: Data) -> int:

@@ -11,11 +11,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from fasthebb.data import ImageData, load_images, load_masked
+from fasthebb.data import ImageData, MaskedData, load_images, load_masked, load_stream
 from fasthebb.evaluation import mean_interval
 from fasthebb.models import usual
 from fasthebb.study.amounts import Data, check_draw
 from fasthebb.study.estimate import estimate
+from fasthebb.study.estimate_masks import estimate_masks
 from fasthebb.study.folder import StudyFolder
 from fasthebb.study.grid import Cell, Search, make_grid, pretrainings
 from fasthebb.study.options import StudyOptions, resolved
@@ -44,8 +45,10 @@ def study(options: StudyOptions, out: str | Path, *, progress: bool = True) -> l
     for amount in options.labels or []:
         check_draw(data, amount)
     console = Console(quiet=not progress)
-    if options.dry_run and isinstance(data, ImageData):
-        console.print(estimate(cells, options, data))
+    if options.dry_run:
+        assert isinstance(data, ImageData | MaskedData)  # a stream was refused
+        table = estimate(cells, options, data) if isinstance(data, ImageData) else estimate_masks(cells, options, data)
+        console.print(table)
         return []
     folder = StudyFolder(out, options)
     searches = dict.fromkeys(Search(cell.method) for cell in cells)
@@ -97,6 +100,20 @@ def _read(options: StudyOptions, progress: bool) -> Data:
             ignore_value=options.ignore_value,
             strict=options.strict,
             progress=progress,
+            testing=options.cv == 0,
+        )
+    if options.stream:
+        if options.label_file or options.group:
+            raise ValueError("--stream reads labels and splits from folders, tables and shards alone")
+        return load_stream(
+            options.data,
+            unlabelled=options.unlabelled,
+            image_size=options.image_size,
+            default_size=usual(options.model or "cnn6", "image_size"),
+            channels=options.channels,
+            strict=options.strict,
+            progress=progress,
+            workers=options.workers,
         )
     return load_images(
         options.data,

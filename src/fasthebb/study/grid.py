@@ -94,7 +94,9 @@ def make_grid(options: StudyOptions, data: Data) -> list[Cell]:
         ValueError: an unknown method, or an amount of labels that there is not.
     """
     assert options.methods and options.labels and options.seeds and options.draws and options.readouts
-    methods = [method_named(name, paper=follows_paper(options)) for name in options.methods]
+    paper, segmenting = follows_paper(options), options.task == "segmentation"
+    # Ciampi et al. standardise images, and do not whiten them.
+    methods = [method_named(name, paper=paper, whiten=not (paper and segmenting)) for name in options.methods]
     if any(method.kind == "weights" for method in methods) and options.weights is None:
         raise ValueError("the method 'weights' needs the weights: give --weights FILE")
     tuned = [method for method in methods if method.kind == "none-tuned"]
@@ -105,7 +107,7 @@ def make_grid(options: StudyOptions, data: Data) -> list[Cell]:
         )
     if any(method.kind == "guided" for method in methods) and set(options.readouts) != {"finetune"}:
         raise ValueError("a method that learns with the gradient has no features before: it needs the readout finetune")
-    if options.task == "segmentation":
+    if segmenting:
         _refuse_methods(methods)
     methods.sort(key=lambda method: method.kind == "none-tuned")  # their time is that of the others
     total = available(data)
@@ -146,6 +148,7 @@ def pretrainings(cells: Iterable[Cell]) -> list[Pretraining]:
 def pretrain_options(one: Pretraining, options: StudyOptions) -> PretrainOptions:
     """The options of ``fasthebb pretrain`` that this is."""
     method, vae = one.method, one.method.kind in VAES
+    paper = follows_paper(options) and options.task == "classification"
     given: dict[str, Any] = {} if method.rule is None else {"rule": method.rule}
     if options.task == "classification":
         given |= {"hidden": options.hidden, "image_size": options.image_size}
@@ -154,13 +157,13 @@ def pretrain_options(one: Pretraining, options: StudyOptions) -> PretrainOptions
         **_common(options),
         method=method.kind if vae else "at-once" if method.at_once else "hebbian",  # type: ignore[arg-type]
         layers=list(method.layers),
-        fold=not follows_paper(options),
-        select="last" if not follows_paper(options) or vae or method.at_once or method.kind == "random" else "taught",
+        fold=not paper,
+        select="last" if not paper or vae or method.at_once or method.kind == "random" else "taught",
         # Weights at rest leave nothing to later passes: batch norm is estimated anew at the end.
         epochs=None if method.at_once else 1 if method.kind == "random" else options.pretrain_epochs,
         lr=0.0 if method.kind == "random" else None if vae or method.at_once else options.pretrain_lr,
         whiten=method.whiten,
-        norms="relative" if follows_paper(options) else None,
+        norms="relative" if paper else None,
         seed=one.seed,
         model=options.model,
         width=options.width,
@@ -216,8 +219,9 @@ def finetune_options(cell: Cell, options: StudyOptions, stretch: float = 1.0) ->
 
 def _common(options: StudyOptions) -> dict[str, Any]:
     names = ("data", "unlabelled", "label_file", "group", "strict", "precision", "deterministic", "batch_size", "task")
-    masks = ("crop", "depth", "norm", "ignore_value")
-    return {name: getattr(options, name) for name in (*names, *masks)}
+    masks, streams = ("crop", "depth", "norm", "ignore_value"), ("stream", "workers")
+    chosen = {name: getattr(options, name) for name in (*names, *masks, *streams)}
+    return {**chosen, "logger": "none"}  # of thousands of cells nobody looks at each
 
 
 def as_file(name: str) -> str:

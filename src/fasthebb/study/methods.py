@@ -47,7 +47,7 @@ class Method:
         return self.kind not in ("none", "none-tuned", "weights", "guided")
 
 
-def method_named(name: str, *, paper: bool = False) -> Method:
+def method_named(name: str, *, paper: bool = False, whiten: bool = True) -> Method:
     """A method by its name.
 
     Args:
@@ -57,6 +57,7 @@ def method_named(name: str, *, paper: bool = False) -> Method:
             ``+at-once`` puts one layer after the other where the rule would end (of "random": leaves all at rest, and
             estimates batch norms from the same sample), ``+whiten`` decorrelates pixels.
         paper: take the rules as the papers do, without a bound on the step.
+        whiten: decorrelate pixels for competitive rules, too, where the name does not ask for it.
 
     Raises:
         ValueError: there is no such method.
@@ -74,7 +75,7 @@ def method_named(name: str, *, paper: bool = False) -> Method:
             f"found the method {name!r}, expected one of {', '.join(PLAIN)}, a rule ({', '.join(NAMES)}) or the "
             "module.Class of one, perhaps with @LAYER/LAYER, +hybrid, +at-once or +whiten behind it"
         )
-    base, whiten = found["base"], found["whiten"] is not None
+    base, usual, whiten = found["base"], whiten, found["whiten"] is not None
     if base in PLAIN:
         if found["layers"] or found["hybrid"] or (found["once"] and base != "random"):
             raise ValueError(
@@ -100,7 +101,7 @@ def method_named(name: str, *, paper: bool = False) -> Method:
     if at_once and layers:
         raise ValueError(f"found layers in the method {name!r}, and at once all of them learn: leave one out")
     beside = Hybrid(rule) if found["hybrid"] else None
-    return Method(name, "rule", rule, beside, layers, whiten or (rule.competitive and not at_once), at_once)
+    return Method(name, "rule", rule, beside, layers, whiten or (usual and rule.competitive and not at_once), at_once)
 
 
 def _rule(name: str, paper: bool) -> Rule:

@@ -19,10 +19,18 @@ Readout = Literal[
     "cross-consistency",
     "rectified-pyramid",
 ]
-OF_CLASSIFICATION = ("label_file", "hidden", "image_size", "code", "views")
+OF_CLASSIFICATION = ("label_file", "stream", "workers", "hidden", "image_size", "code", "views")
 SEMI: tuple[Readout, ...] = ("mean-teacher", "cross-pseudo", "cross-consistency", "rectified-pyramid")
 """Ways of fine-tuning in which images without masks take part."""
-Preset = Literal["paper-cifar10", "paper-cifar100", "paper-tinyimagenet", "paper-imagenet", "best-cifar10"]
+Preset = Literal[
+    "paper-cifar10",
+    "paper-cifar100",
+    "paper-tinyimagenet",
+    "paper-imagenet",
+    "paper-vgg",
+    "paper-segmentation",
+    "best-cifar10",
+]
 
 
 @dataclass(frozen=True)
@@ -32,8 +40,8 @@ class StudyOptions:
     Args:
         data: "digits", a folder of images by class, parquet, WebDataset shards, IDX files, or a name on the Hub.
         task: "classification", or "segmentation": labels are masks then, and scores are Dice and Jaccard.
-        preset: a paper's protocol, or "best-cifar10", what was found to be best there; options given beside it go
-            first.
+        preset: a paper's protocol ("paper-segmentation" for --task segmentation), or "best-cifar10", what was found to
+            be best there; options given beside it go first.
         methods: "none" (backprop alone), "random" (pre-training with learning rate 0), "none+whiten", "none-tuned"
             (backprop alone for as many minutes as the costliest method), "vae", "vae-paper", "weights", rules by
             name or module.Class; "hpca@conv1/conv2" lets these layers alone learn by the rule, "hpca+hybrid" lets it
@@ -50,7 +58,7 @@ class StudyOptions:
         views: for "ridge" and "student": whiten features by how two random changes of an image make them differ, on so
             many unlabelled images; 0 leaves them as they are.
         search: trials of a search for each method's learning rates and weight decay, by cross-validation on the
-            smallest amount of labels, drawn by a seed of its own; 0 takes the settings below.
+            smallest amount of labels or masks, drawn by a seed of its own; 0 takes the settings below.
         cv: estimate by cross-validation on the labelled images in so many folds, for data without images to test on.
         jobs: cells side by side, each on its part of the processor's cores.
         keep: keep the classifier of every cell; otherwise only scores and curves are kept, and every encoder.
@@ -60,6 +68,8 @@ class StudyOptions:
         label_file: CSV with the columns file and label, and perhaps group and split.
         group: column whose values never straddle splits.
         strict: stop at the first unreadable image instead of leaving it out.
+        stream: leave the images where they are and read them anew in every epoch, see ``pretrain``.
+        workers: processes that read and decode a stream.
         model: network.
         width: factor on the numbers of channels of its convolutions.
         hidden: neurons of its dense layer, 0 for none; the network's own if left out.
@@ -105,6 +115,8 @@ class StudyOptions:
     label_file: str | None = None
     group: str | None = None
     strict: bool = False
+    stream: bool = False
+    workers: int | None = None
     model: str | None = None
     width: float = 1.0
     hidden: int | None = None
@@ -185,6 +197,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "batch_size": 32,
         "pretrain_lr": 1e-3,
     },
+    "paper-vgg": {
+        **_PAPER,
+        "model": "vgg11",
+        "weight_decay": 1e-3,
+        "batch_size": 32,
+        "pretrain_lr": 1e-3,
+    },
     "best-cifar10": {
         **USUAL,
         "methods": ["wta+at-once"],
@@ -195,8 +214,21 @@ PRESETS: dict[str, dict[str, Any]] = {
         "precision": "bf16-mixed",
         "epochs": 10,
     },
+    "paper-segmentation": {
+        **SEGMENTATION,
+        "methods": ["none", "vae", "summed_swta"],
+        "labels": ["0.01", "0.02", "0.05", "0.1", "0.2"],
+        "seeds": 10,
+        "readouts": ["finetune", *SEMI],
+        "batch_size": 2,
+        "pretrain_lr": 1e-6,
+    },
 }
-"""Protocols of Lagani et al. (LOD 2021; Neurocomputing 595, 2024), and what was found beyond them."""
+"""Protocols of Lagani et al. (LOD 2021; Neurocomputing 595, 2024) and, for segmentation, of Ciampi et al. (Neural
+Networks 2026), and what was found beyond them."""
+
+OF_MASKS = ("paper-segmentation",)
+"""Presets of segmentation."""
 
 GRID = ("methods", "labels", "seeds", "draws", "readouts", "jobs", "keep", "dry_run")
 """Options that may change while a study is under way: they say which cells there are, not what a cell is."""
@@ -218,17 +250,23 @@ def resolved(options: StudyOptions) -> StudyOptions:
     """
     segmenting = options.task == "segmentation"
     refuse(options, OF_CLASSIFICATION if segmenting else OF_SEGMENTATION, options.task)
-    if segmenting and options.preset is not None:
-        raise ValueError(
-            f"found the preset {options.preset!r}, which is of classification: leave out --task or --preset"
-        )
-    known = SEGMENTATION if segmenting else USUAL if options.preset is None else PRESETS[options.preset]
+    if options.preset is not None and segmenting != (options.preset in OF_MASKS):
+        other = "classification" if segmenting else "segmentation"
+        raise ValueError(f"found the preset {options.preset!r}, which is of --task {other}: give that, or leave it out")
+    usual = SEGMENTATION if segmenting else USUAL
+    known = usual if options.preset is None else PRESETS[options.preset]
     complete = replace(options, **{name: value for name, value in known.items() if getattr(options, name) is None})
     for name in ("seeds", "draws", "jobs", "batch_size", "epochs"):
         if getattr(complete, name) < 1:
             raise ValueError(f"found {getattr(complete, name)} {name}, expected at least 1")
+    if complete.search < 0:
+        raise ValueError(f"found {complete.search} trials of a search, expected at least 1, or 0 for no search")
     assert complete.readouts is not None
-    if complete.search and complete.readouts[0] not in ("finetune", "probe"):
+    if complete.stream and (
+        complete.search or complete.cv or complete.dry_run or {"ridge", "student"} & set(complete.readouts)
+    ):
+        raise ValueError("--stream has no --search, --cv, --dry-run, ridge and student yet: leave one of them out")
+    if complete.search and complete.readouts[0] not in ("finetune", "probe", *SEMI):
         raise ValueError(
             f"a search needs a learning rate to look for, which {complete.readouts[0]!r} has not: let --readouts begin "
             "with finetune or probe"
@@ -236,8 +274,6 @@ def resolved(options: StudyOptions) -> StudyOptions:
     others = set(complete.readouts) - ({"finetune", *SEMI} if segmenting else set(complete.readouts) - set(SEMI))
     if others:
         raise ValueError(f"found the readouts {', '.join(sorted(others))}, which --task {complete.task} has not")
-    if segmenting and (complete.search or complete.cv or complete.dry_run):
-        raise ValueError("--task segmentation has no --search, --cv or --dry-run yet: leave them out")
     for name in ("methods", "labels", "readouts"):
         values = getattr(complete, name)
         if not values or len(set(values)) < len(values):

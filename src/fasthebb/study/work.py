@@ -10,7 +10,6 @@ from typing import Any, Literal
 import torch
 from filelock import Timeout
 
-from fasthebb.data import ImageData
 from fasthebb.runs import SavedNetwork, SavedSegmentation, finetune, pretrain
 from fasthebb.study.amounts import Data, asked
 from fasthebb.study.folder import StudyFolder
@@ -115,7 +114,6 @@ class Worker:
     def _search(self, what: Search) -> None:
         readout = self.options.first_readout
         own = [cell for cell in self.grid if cell.method == what.method and cell.readout == readout]
-        assert isinstance(self.data, ImageData)
         fewest = min(own, key=lambda cell: asked(self.data, cell.amount))
         found = search(fewest, self.options, self.data, self.folder.path / what.folder, self._say)
         self.folder.finish(what, found)

@@ -3,7 +3,7 @@
 from fasthebb.training.at_once import learn_at_once
 from fasthebb.training.batch_norm import reestimate_batch_norm
 from fasthebb.training.callback import HebbianCallback
-from fasthebb.training.checkpoints import last_checkpoint
+from fasthebb.training.checkpoints import CheckpointError, last_checkpoint
 from fasthebb.training.class_weights import balanced_class_weights
 from fasthebb.training.classifier import Classifier
 from fasthebb.training.clock import trained_seconds
@@ -11,6 +11,7 @@ from fasthebb.training.closed_form import Ridge, ridge
 from fasthebb.training.convergence import epochs_to_come_within, logged
 from fasthebb.training.cross_consistency import CrossConsistency
 from fasthebb.training.cross_pseudo import CrossPseudo
+from fasthebb.training.divergence import OnDivergence, rollbacks
 from fasthebb.training.labelled_and_unlabelled import LabelledAndUnlabelled
 from fasthebb.training.mean_teacher import MeanTeacher
 from fasthebb.training.pretraining import HebbianPretraining, Order
@@ -23,15 +24,20 @@ from fasthebb.training.selection import best_weights, folds
 from fasthebb.training.self_training import USUAL_BATCH, USUAL_LR, SelfTraining
 from fasthebb.training.semi_supervised import SemiSupervised
 from fasthebb.training.spreading import spread_labels
+from fasthebb.training.synchronised_batch_norm import plain_batch_norms, synchronise_batch_norms
 from fasthebb.training.taught import TaughtClassifier
+from fasthebb.training.tracking_loggers import check_logger, open_logger
 from fasthebb.training.trainer import Precision, fit, make_trainer
 from fasthebb.training.vae import VAEPretraining
 from fasthebb.training.view_whitening import ViewWhitening
-from fasthebb.training.weights import WeightsError, load_into, load_weights, save_weights
+from fasthebb.training.weights import WeightsError, check_fit, load_into, load_weights, save_weights
+from fasthebb.training.within_epochs import TERMINATED, Terminated, ended_by_sigterm
 
 __all__ = [
+    "TERMINATED",
     "USUAL_BATCH",
     "USUAL_LR",
+    "CheckpointError",
     "Classifier",
     "CrossConsistency",
     "CrossPseudo",
@@ -39,6 +45,7 @@ __all__ = [
     "HebbianPretraining",
     "LabelledAndUnlabelled",
     "MeanTeacher",
+    "OnDivergence",
     "Order",
     "Precision",
     "Readout",
@@ -51,11 +58,15 @@ __all__ = [
     "SelfTraining",
     "SemiSupervised",
     "TaughtClassifier",
+    "Terminated",
     "VAEPretraining",
     "ViewWhitening",
     "WeightsError",
     "balanced_class_weights",
     "best_weights",
+    "check_fit",
+    "check_logger",
+    "ended_by_sigterm",
     "epochs_to_come_within",
     "fit",
     "folds",
@@ -65,10 +76,14 @@ __all__ = [
     "load_weights",
     "logged",
     "make_trainer",
+    "open_logger",
+    "plain_batch_norms",
     "reestimate_batch_norm",
     "ridge",
+    "rollbacks",
     "save_weights",
     "segmentation_loss",
     "spread_labels",
+    "synchronise_batch_norms",
     "trained_seconds",
 ]

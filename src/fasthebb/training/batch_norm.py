@@ -11,6 +11,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from fasthebb.evaluation import evaluating
 from fasthebb.models.unet import UNetFeatures
 from fasthebb.training.layout import channels_last
+from fasthebb.training.processes import joined_images
+from fasthebb.training.synchronised_batch_norm import synchronised_batch_norms
 
 
 def batch_norms(model: nn.Module) -> list[_BatchNorm]:
@@ -75,7 +77,10 @@ def estimate(
     progress: Callable[[int], None] | None = None,
     fewest: int = 2,
 ) -> None:
-    """`reestimate_batch_norm` for the given `norms` of a network in eval mode that `forward` runs; they end in eval."""
+    """`reestimate_batch_norm` for the given `norms` of a network in eval mode that `forward` runs; they end in eval.
+
+    Several processes that share the images come to the same statistics, those of their joined batches.
+    """
     if not norms:
         return
     device = next(buffer.device for buffer in norms[0].buffers())
@@ -85,13 +90,14 @@ def estimate(
         for norm in norms:
             norm.reset_running_stats()
             norm.training = True
-        with torch.no_grad():
-            for images, *_ in loader:
-                if len(images) < fewest:
+        with torch.no_grad(), synchronised_batch_norms(nn.ModuleList(norms), device):
+            for number, (images, *_) in enumerate(loader):
+                joined = joined_images(loader, number, images)
+                if joined < fewest:
                     continue
-                seen += len(images)
+                seen += joined
                 for norm in norms:
-                    norm.momentum = len(images) / seen  # makes the running average that of all images so far
+                    norm.momentum = joined / seen  # makes the running average that of all images so far
                 forward(channels_last(images.to(device)))
                 if progress is not None:
                     progress(seen)

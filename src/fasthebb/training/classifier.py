@@ -12,6 +12,7 @@ from fasthebb.evaluation import classification_scores
 from fasthebb.training.backprop import nesterov_sgd, require_finite_loss
 from fasthebb.training.batch_norm import fixed_batch_norms
 from fasthebb.training.layout import channels_last
+from fasthebb.training.processes import added_up, joined_images, of_mean, process_count
 from fasthebb.training.schedule import learning_rate
 from fasthebb.training.seeding import seed_epoch
 
@@ -48,6 +49,7 @@ class Classifier(lightning.LightningModule):
     """
 
     class_weights: Tensor | None
+    within_epoch = ("_loss_sum", "_images")
 
     def __init__(
         self,
@@ -133,11 +135,13 @@ class Classifier(lightning.LightningModule):
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         """Mean cross entropy of a batch `(images, labels)`, with the class weights if there are any."""
         images, labels = batch
-        with fixed_batch_norms(self.model, when=len(images) == 1):
+        batches: Any = self.trainer.train_dataloader if process_count() > 1 else None  # one alone needs no trainer
+        joined = joined_images(batches, batch_idx, images)
+        with fixed_batch_norms(self.model, when=joined == 1):
             loss = self._loss(self(images), labels)
         self._loss_sum += loss.detach() * len(images)
         self._images += len(images)
-        return loss
+        return of_mean(loss, len(images), joined)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Let the rule add to the gradient, or take its place."""
@@ -159,7 +163,8 @@ class Classifier(lightning.LightningModule):
         if self.plasticity is not None:
             self.plasticity.check()
         self._labels_checked = True
-        loss = self._loss_sum / max(1, self._images)
+        total, images = added_up(torch.stack([self._loss_sum, torch.full_like(self._loss_sum, self._images)]))
+        loss = total / images.clamp_min(1)
         require_finite_loss(loss, "training loss", epoch=self.current_epoch, lr=self.lr)
         self.log_dict({"train_loss": loss, "lr": self._optimizer().param_groups[0]["lr"]})
 
@@ -179,6 +184,8 @@ class Classifier(lightning.LightningModule):
             self.log(f"val_{name}", score, prog_bar=name == "top1")
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        if not len(labels):  # of several processes one may have no image; its gradients are zero
+            return logits.sum()
         if self.class_weights is None:
             return nn.functional.cross_entropy(logits, labels)
         # Over the number of images and not, as torch does, over the sum of their weights: that would let a batch

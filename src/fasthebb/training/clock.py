@@ -14,6 +14,19 @@ class EpochClock(Callback):
 
     def __init__(self) -> None:
         self._start = 0.0
+        self._before = 0.0  # seconds of this epoch until its checkpoint, in a run that goes on within it
+
+    def state_dict(self) -> dict[str, float]:
+        """The seconds of this epoch so far."""
+        return {"seconds": time.perf_counter() - self._start}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Take them back."""
+        self._before = state_dict["seconds"]
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Go on to count within an epoch, whose start Lightning does not tell again."""
+        self._start = time.perf_counter() - self._before
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Start to count."""

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import lightning
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers.logger import Logger
 
+from fasthebb.training.processes import process_rank
 from fasthebb.training.weights import write_atomically
 
 
@@ -50,7 +53,12 @@ class MetricsFile(Logger):
         """Nothing: the run folder's configuration holds them."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Add metrics to the row of their epoch; rows of later epochs belong to an abandoned run and go."""
+        """Add metrics to the row of their epoch; rows of later epochs belong to an abandoned run and go.
+
+        Of several processes the first alone writes.
+        """
+        if process_rank() > 0:
+            return
         epoch = int(metrics["epoch"])
         if self._rows and max(self._rows) > epoch:
             self._rows = {earlier: row for earlier, row in self._rows.items() if earlier <= epoch}
@@ -62,3 +70,19 @@ class MetricsFile(Logger):
         writer.writeheader()
         writer.writerows(self._rows[key] for key in sorted(self._rows))
         write_atomically(self.path, lambda file: file.write(text.getvalue().encode()))
+
+
+class RowBeforeCheckpoint(Checkpoint):
+    """Writes the row of an epoch before the checkpoint of its end, so that a kill between the two does not lose it.
+
+    Lightning writes it afterwards. To be placed before the callbacks that write checkpoints.
+    """
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write what the epoch has logged."""
+        if not trainer.is_global_zero:
+            return
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsFile):
+                logger.log_metrics({"epoch": trainer.current_epoch, **values})

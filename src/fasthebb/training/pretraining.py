@@ -1,6 +1,8 @@
 """Hebbian pre-training: the hidden layers learn from images alone."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, Literal, get_args
 
 import lightning
@@ -14,6 +16,7 @@ from fasthebb.synapses import Transposed
 from fasthebb.training.batch_norm import batch_norms, estimate, fewest_images, fixed_batch_norms
 from fasthebb.training.layout import channels_last, in_channels_last
 from fasthebb.training.partial import layer_outputs, order_of_use
+from fasthebb.training.processes import joined_images, process_count
 from fasthebb.training.readouts import as_metrics, measure, warn_of_idle_layers
 from fasthebb.training.seeding import seed_epoch
 from fasthebb.training.taught import teach
@@ -46,6 +49,8 @@ class HebbianPretraining(lightning.LightningModule):
         classes: number of classes of a classifier that the rule `SWTA` teaches meanwhile, with the labels of the
             batches: only to look on, as the papers choose their epoch. `val_top1` is logged every epoch, when the
             trainer is given validation images.
+        reduce_dtype: what several processes send each other in, see `fasthebb.attach`. They send a layer's sums while
+            the next layers run.
 
     Raises:
         ValueError: an argument is out of range or does not fit the network.
@@ -67,6 +72,7 @@ class HebbianPretraining(lightning.LightningModule):
         epochs: int,
         seed: int = 0,
         classes: int | None = None,
+        reduce_dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         if order not in get_args(Order):
@@ -77,14 +83,14 @@ class HebbianPretraining(lightning.LightningModule):
             raise ValueError(f"epochs must be at least 1, got {epochs}")
         for one in rule.values() if isinstance(rule, Mapping) else [rule]:
             if one.supervised or one.uses_gradient:
-                needs = "labels (classes=...)" if one.supervised else "the gradient of a loss"
+                needs = "labels: leave classes out" if one.supervised else "the gradient of a loss: take another"
                 raise ValueError(f"pre-training has images alone, and {type(one).__name__} needs {needs}")
         if classes is not None and order == "greedy":
-            raise ValueError("a classifier looks on at the whole network, which order='greedy' leaves out: 'together'")
+            raise ValueError("classes: a classifier looks on at the whole network, expected order='together'")
         self.automatic_optimization = False
         self.model = in_channels_last(model)
         self.features = model.get_submodule("features")
-        self.plasticity = attach(self.features, rule, transposed=transposed)
+        self.plasticity = attach(self.features, rule, transposed=transposed, reduce_dtype=reduce_dtype)
         self.taught = None if classes is None else teach(model.get_submodule("classifier"), classes)
         self.classes = classes
         self._validation: list[tuple[Tensor, Tensor]] = []
@@ -95,6 +101,7 @@ class HebbianPretraining(lightning.LightningModule):
         self._sequence: list[str] = []  # layer names in the order of use, once a batch has been seen
         self._order: list[nn.Module] = []  # layers and batch norms in the order of use
         self._probe: Tensor | None = None
+        self._sends_early = False
 
     @property
     def total_epochs(self) -> int:
@@ -125,26 +132,39 @@ class HebbianPretraining(lightning.LightningModule):
         self._probe = channels_last(images.to(self.device))
         names = {layer: name for name, layer in self.plasticity.layers.items()}
         with torch.no_grad(), evaluating(self.features):
-            self._order = order_of_use([*names, *batch_norms(self.features)], lambda: self.features(self._probe))
+            calls: Counter[str] = Counter()
+            several = process_count() > 1
+            with self.plasticity.observed(lambda name, _: calls.update([name])) if several else nullcontext():
+                self._order = order_of_use([*names, *batch_norms(self.features)], lambda: self.features(self._probe))
+        self._sends_early = several and max(calls.values(), default=0) == 1
         self._sequence = [names[layer] for layer in self._order if layer in names]
+        if self.trainer.fit_loop.restarted_mid_epoch:
+            self._set_modes()
 
     def on_train_epoch_start(self) -> None:
         """Put the layers in the modes of this epoch and fix its random stream."""
         loader = self._loader()
+        if self.order == "greedy" and self.current_epoch % self.epochs == 0:
+            self.features.eval()
+            self._settle_batch_norms_before_the_stage(loader)
+        self._set_modes()
+        seed_epoch(self.seed, self.current_epoch, loader)
+
+    def _set_modes(self) -> None:
+        """Let all layers learn, or the one whose turn it is."""
         self.train()
         if self.order == "greedy":
             self.features.eval()
-            if self.current_epoch % self.epochs == 0:
-                self._settle_batch_norms_before_the_stage(loader)
             self.plasticity.layers[self._sequence[self._stage]].train()
-        seed_epoch(self.seed, self.current_epoch, loader)
 
     def training_step(self, batch: Sequence[Any], batch_idx: int) -> None:
         """One local step on a batch of images `(N, C, H, W)`, and labels if there are any."""
         optimizer = self.optimizers()
         images = channels_last(batch[0])
-        with torch.no_grad(), fixed_batch_norms(self.features, when=len(images) < fewest_images(self.features)):
-            features = self._run(images)
+        joined = joined_images(self._loader(), batch_idx, images)
+        with torch.no_grad(), fixed_batch_norms(self.features, when=joined < fewest_images(self.features)):
+            with self.plasticity.last_micro_batch() if self._sends_early else nullcontext():
+                features = self._run(images)
             if self.taught is not None:
                 with self.taught.teacher(batch[1]):
                     self.model.get_submodule("classifier")(features)

@@ -48,6 +48,8 @@ class SegmentationVAE(lightning.LightningModule):
         total_epochs: epochs of the whole training.
     """
 
+    within_epoch = ("_sums", "_images")
+
     def __init__(
         self,
         model: SegmentationNetwork,

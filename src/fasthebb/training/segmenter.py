@@ -77,6 +77,7 @@ class Segmenter(lightning.LightningModule):
     """
 
     class_weights: Tensor | None
+    within_epoch = ("_sums", "_images")
 
     def __init__(
         self,
@@ -204,10 +205,11 @@ class Segmenter(lightning.LightningModule):
             self._sums[name] = self._sums.get(name, 0) + loss.detach() * images
         self._images += images
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Move the average."""
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Move the average as well: a checkpoint after the step holds both."""
+        super().optimizer_step(*args, **kwargs)
         if self.average is not None and self.ema is not None:
-            move_average(self.average, self.model, self.ema, self.global_step)
+            move_average(self.average, self.model, self.ema, self.global_step + 1)
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's losses; one that is not finite ends the training."""

@@ -56,6 +56,7 @@ class SelfTraining(lightning.LightningModule):
     target: Tensor
     said: Tensor
     shares: Tensor
+    within_epoch = ("_loss_sum", "_steps")
 
     def __init__(
         self,
@@ -94,8 +95,8 @@ class SelfTraining(lightning.LightningModule):
         """SGD over the whole model."""
         return nesterov_sgd(self.model.parameters(), lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
 
-    def on_fit_start(self) -> None:
-        """Learn how many steps there will be."""
+    def on_train_start(self) -> None:
+        """Learn how many steps there will be; earlier, Lightning would make batches before it knows where to go on."""
         self._total = max(1, int(self.trainer.estimated_stepping_batches))
 
     def on_train_epoch_start(self) -> None:

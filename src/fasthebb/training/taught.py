@@ -47,6 +47,7 @@ class TaughtClassifier(lightning.LightningModule):
         self.features, self.classifier = model.get_submodule("features"), model.get_submodule("classifier")
         self.plasticity = teach(self.classifier, classes)
         self.total_epochs, self.lr, self.seed = epochs, lr, seed
+        self.train()
 
     def train(self, mode: bool = True) -> Self:
         """Set the training mode, from which the features are exempt."""

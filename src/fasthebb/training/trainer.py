@@ -11,11 +11,19 @@ from typing import Any, Literal, get_args
 import lightning
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
+from fasthebb import NonFiniteError
 from fasthebb.training.checkpoints import AtomicCheckpointIO
 from fasthebb.training.clock import EpochClock
-from fasthebb.training.metrics_file import MetricsFile
+from fasthebb.training.compatibility import Origin, check_fits
+from fasthebb.training.divergence import Divergence, OnDivergence
+from fasthebb.training.metrics_file import MetricsFile, RowBeforeCheckpoint
+from fasthebb.training.resumable import Resumable
+from fasthebb.training.strategy import Together
+from fasthebb.training.tracking import Tracking
+from fasthebb.training.within_epochs import Terminated, WithinEpochs
 
 Precision = Literal["32-true", "bf16-mixed"]
 
@@ -27,6 +35,12 @@ class ImagesPerSecondBar(TQDMProgressBar):
         super().__init__(refresh_rate=10)
         self._start = 0.0
         self._images = 0
+
+    def on_train_start(self, trainer: lightning.Trainer, *args: Any) -> None:
+        """Go on within an epoch, whose start Lightning does not tell again."""
+        super().on_train_start(trainer, *args)
+        if trainer.fit_loop.restarted_mid_epoch:
+            self.on_train_epoch_start(trainer, *args)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, *args: Any) -> None:
         """Start to count."""
@@ -55,7 +69,7 @@ class ImagesPerSecondBar(TQDMProgressBar):
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
         elapsed = max(time.perf_counter() - self._start, 1e-9)
-        return {"images/s": f"{self._images / elapsed:.0f}", **metrics}
+        return {"images/s": f"{self._images * trainer.world_size / elapsed:.0f}", **metrics}
 
 
 def make_trainer(
@@ -67,9 +81,14 @@ def make_trainer(
     progress: bool = True,
     deterministic: bool = False,
     keep_best: str | None = None,
+    devices: int = 1,
+    nodes: int = 1,
+    checkpoint_minutes: float = 10.0,
+    on_divergence: OnDivergence = "stop",
     callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
 ) -> lightning.Trainer:
-    """A trainer for one device, for `fit`.
+    """A trainer for one device, or for a process a device, for `fit`.
 
     Args:
         epochs: epochs of the whole training, those of a run that is resumed included (`module.total_epochs`).
@@ -80,7 +99,12 @@ def make_trainer(
         progress: show a progress bar with the images a second.
         deterministic: use only operations whose result is the same on every run.
         keep_best: a logged measure, the higher the better; the weights of its best epoch are kept for `best_weights`.
+        devices: how many GPUs of this machine, or processes where it has none; see `Together`.
+        nodes: how many machines.
+        checkpoint_minutes: how often a checkpoint is written within an epoch; 0 for never.
+        on_divergence: what to do about weights that are not finite, see `Divergence`.
         callbacks: further ones.
+        loggers: of `open_logger`, besides `metrics.csv`; they receive what `Tracking` looks at as well.
 
     Raises:
         ValueError: another precision.
@@ -90,13 +114,16 @@ def make_trainer(
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)  # device listings and tips
     every: list[Callback] = [*callbacks, *([ImagesPerSecondBar()] if progress else [])]
+    where = Path(checkpoint_dir or Path(out or ".") / "checkpoints")
     if out is not None:
-        every.append(EpochClock())
-        where = checkpoint_dir or Path(out) / "checkpoints"
+        every += [EpochClock(), RowBeforeCheckpoint()]
+        if loggers:
+            every.append(Tracking(loggers))
+        every += [Origin(), Divergence(where, on_divergence)]
         if keep_best is not None:  # first, so that the last checkpoint knows of it
             every.append(
                 ModelCheckpoint(
-                    dirpath=Path(where) / "best",  # not among those that a run resumes from
+                    dirpath=where / "best",  # not among those that a run resumes from
                     filename="best",
                     monitor=keep_best,
                     mode="max",
@@ -113,13 +140,18 @@ def make_trainer(
                 save_on_train_epoch_end=True,
             )
         )
+        every.append(WithinEpochs(where, checkpoint_minutes))
     return lightning.Trainer(
+        default_root_dir=where,  # for what Lightning writes itself when SLURM ends a job
         accelerator="auto",
-        devices=1,
+        devices=devices,
+        num_nodes=nodes,
+        strategy="auto" if devices * nodes == 1 else Together(),
+        use_distributed_sampler=False,
         max_epochs=epochs,
         precision=precision,
         deterministic=deterministic,
-        logger=False if out is None else MetricsFile(out),
+        logger=False if out is None else [MetricsFile(out), *loggers],
         callbacks=every,
         plugins=[AtomicCheckpointIO()],
         enable_checkpointing=out is not None,
@@ -146,8 +178,41 @@ def fit(
         ckpt: of `last_checkpoint`; read with `weights_only=True`.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C, after an orderly end; `last_checkpoint` holds the last whole epoch.
+        KeyboardInterrupt: Ctrl-C, after an orderly end; `last_checkpoint` gives what to go on from.
+        Terminated: SIGTERM, after a checkpoint.
+        CheckpointError: `ckpt` is of another version, network, training or number of processes.
+        fasthebb.NonFiniteError: the weights are no longer finite; with `on_divergence="rollback"`, in spite of that.
     """
+    if ckpt is not None:
+        check_fits(ckpt, trainer, module)
+    loader = Resumable(train_loader)
+    while True:
+        try:
+            _fit(trainer, module, loader, val_loader, ckpt)
+            break
+        except NonFiniteError as error:
+            divergence = next((one for one in _callbacks(trainer) if isinstance(one, Divergence)), None)
+            if divergence is None:
+                raise
+            ckpt = divergence.go_back(trainer, error)
+    if any(isinstance(one, WithinEpochs) and one.asked_to_end for one in _callbacks(trainer)):
+        raise Terminated("the training is done, and the same command finishes the run")
+
+
+def _callbacks(trainer: lightning.Trainer) -> list[Callback]:
+    """Lightning does not declare them."""
+    every: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return every
+
+
+def _fit(
+    trainer: lightning.Trainer,
+    module: lightning.LightningModule,
+    train_loader: Resumable,
+    val_loader: Iterable[Any] | None,
+    ckpt: str | Path | None,
+) -> None:
+    """Lightning's way to train, quietly, with Ctrl-C as everybody knows it."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         with warnings.catch_warnings():

@@ -60,6 +60,8 @@ class VAEPretraining(lightning.LightningModule):
     768.0
     """
 
+    within_epoch = ("_sums", "_images")
+
     def __init__(
         self,
         model: Network,

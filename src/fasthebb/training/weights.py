@@ -34,9 +34,20 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
+        _flush_names(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _flush_names(folder: Path) -> None:
+    """See to it that a new name outlives a power cut, where the system can."""
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def save_weights(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -103,6 +114,22 @@ def load_into(
     ...
     fasthebb.training.weights.WeightsError: the weights do not fit the network: weight is (1, 3) in ...
     """
+    own = check_fit(model, tensors, strict_prefixes=strict_prefixes)
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+
+
+def check_fit(
+    model: nn.Module, tensors: Mapping[str, Tensor], *, strict_prefixes: Sequence[str] = ("features.",)
+) -> dict[str, Tensor]:
+    """See whether `load_into` would succeed, and give the network's own tensors of these names.
+
+    A network on torch's device "meta" will do, which takes no memory however large it is.
+
+    Raises:
+        WeightsError: as `load_into`.
+    """
     prefixes = tuple(strict_prefixes)
     own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(prefixes)}
     given = {name: tensor for name, tensor in tensors.items() if name.startswith(prefixes)}
@@ -121,6 +148,4 @@ def load_into(
             f"the weights do not fit the network: {problem}; build it with the model, width, hidden size, image size "
             "and channels that the file was written with, or pre-train again with these"
         )
-    with torch.no_grad():
-        for name, tensor in own.items():
-            tensor.copy_(given[name])
+    return own

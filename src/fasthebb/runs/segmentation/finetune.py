@@ -1,40 +1,28 @@
 """``fasthebb finetune --task segmentation``: a class for each pixel, from few masks."""
 
-from collections.abc import Iterable
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from fasthebb.data import Augmentation, Crops, MaskedData, MaskedSet, Preprocessing, draw_masks, load_masked
+from fasthebb.data import MaskedData, Preprocessing, draw_masks, load_masked
 from fasthebb.evaluation import compare_masks
-from fasthebb.models import SegmentationNetwork
 from fasthebb.runs.folder import RunError, RunFolder
 from fasthebb.runs.options import FinetuneOptions
 from fasthebb.runs.refusal import refuse
 from fasthebb.runs.saved import SavedSegmentation
-from fasthebb.runs.segmentation.described import crops, described
-from fasthebb.runs.segmentation.scoring import masks_of, rounded
+from fasthebb.runs.segmentation.described import described
+from fasthebb.runs.segmentation.scoring import rounded
 from fasthebb.runs.segmentation.shown import show
-from fasthebb.training import (
-    CrossConsistency,
-    CrossPseudo,
-    LabelledAndUnlabelled,
-    MeanTeacher,
-    RectifiedPyramid,
-    Segmenter,
-    fit,
-    make_trainer,
-    trained_seconds,
-)
+from fasthebb.runs.segmentation.training import MaskTraining, true_masks
+from fasthebb.runs.tracked import loggers_of
+from fasthebb.training import trained_seconds
 
-STEPS = 50
-"""An epoch is so many steps: there may be five masks."""
-LR, WEIGHT_DECAY = 1e-3, 1e-4
-AUGMENT: Augmentation = "hard"
+ESTIMATING = "folds"
+"""Folder of the cross-validation, while a run is under way."""
 _MEANINGLESS = (
     "label_file",
+    "stream",
+    "workers",
     "probe",
     "taught",
     "ridge",
@@ -42,7 +30,6 @@ _MEANINGLESS = (
     "student",
     "rule",
     "code",
-    "cv",
     "select",
     "momentum",
     "class_weights",
@@ -50,12 +37,6 @@ _MEANINGLESS = (
     "image_size",
 )
 _FROM_INIT = {"model": "name", "depth": "depth", "norm": "norm"}
-_SEMI: dict[str, type[Segmenter]] = {
-    "mean-teacher": MeanTeacher,
-    "cross-pseudo": CrossPseudo,
-    "cross-consistency": CrossConsistency,
-    "rectified-pyramid": RectifiedPyramid,
-}
 
 
 def finetune(
@@ -84,6 +65,8 @@ def finetune(
         KeyboardInterrupt: after Ctrl-C; the same call goes on.
     """
     refuse(options, _MEANINGLESS, "segmentation")
+    if options.cv and options.cv < 2:
+        raise RunError(f"found --cv {options.cv}, expected at least 2 folds")
     folder = RunFolder(out, "finetune", options)
     finished = folder.result()
     if finished is not None:
@@ -104,43 +87,35 @@ def finetune(
             seed=draw_seed,
             strict=options.strict,
             progress=progress,
+            testing=options.cv == 0,
         )
         if progress:
             print(data.summary())
     elif options.labels is not None:
         data = draw_masks(data, options.labels, draw_seed)
-    network = init or _untrained(options, data)
-    torch.manual_seed(options.seed)
-    model = network.build(len(data.classes), options.dropout)
+    network = init or untrained(options, data)
     if network.normalised():
         raise RunError(
             f"{options.init} hands on x.w / |w|, which --task segmentation has not: pre-train with --fold true"
         )
-    module = _module(options, model, network, len(data.classes))
-    trainer = make_trainer(
-        epochs=options.epochs,
-        out=folder.path,
-        precision=options.precision,
-        progress=progress,
-        deterministic=options.deterministic,
-    )
-    fit(trainer, module, _batches(options, data, network.preprocessing), None, ckpt=folder.checkpoint)
-    trained = module.network().to(trainer.strategy.root_device)
-    how = {"batch_size": 4, "precision": options.precision}
+    training = MaskTraining(options, data, network, progress)
     classes = len(data.classes)
     validation: dict[str, float | None] | None = None
-    test: dict[str, float | None] = {}
+    scores: dict[str, float | None] = {}
     shown: list[dict[str, Any]] = []
+    if options.cv:
+        scores = training.cross_validate(folder.path / ESTIMATING, options.cv, draw_seed)
+    trained = training.run(data.train, folder.path, loggers_of(options, folder.path))
     if len(data.validation):
-        predicted = list(masks_of(trained, network.preprocessing, data.validation, classes, **how))
-        validation = rounded(compare_masks(predicted, _true(data.validation), classes).scores())
-    if len(data.test):
-        predicted = list(masks_of(trained, network.preprocessing, data.test, classes, **how))
-        compared = compare_masks(predicted, _true(data.test), classes)
-        test = rounded(compared.scores())
+        predicted = training.predict(trained, data.validation)
+        validation = rounded(compare_masks(predicted, true_masks(data.validation), classes).scores())
+    if len(data.test) and not options.cv:
+        predicted = training.predict(trained, data.test)
+        compared = compare_masks(predicted, true_masks(data.test), classes)
+        scores = rounded(compared.scores())
         shown = show(folder, data.test, predicted, [value or 0.0 for value in compared.per_image()["dice"]])
     network.with_weights(trained.state_dict(), data.classes).save(folder.path / "classifier.safetensors")
-    return folder.finish(
+    result = folder.finish(
         {
             "command": "finetune",
             "task": "segmentation",
@@ -151,55 +126,22 @@ def finetune(
             "seeds": {"weights": options.seed, "order": options.seed, "draw": draw_seed},
             "select": options.select,
             "epochs": options.epochs,
-            **test,
+            **scores,
             "shown": shown,
-            "scored_by": "test images",
-            "test_images": len(data.test),
+            "scored_by": f"{options.cv}-fold cross-validation" if options.cv else "test images",
+            "test_images": 0 if options.cv else len(data.test),
             "validation": validation,
             "finetune_seconds": round(trained_seconds(folder.path), 2),
         }
     )
+    rmtree(folder.path / ESTIMATING, ignore_errors=True)
+    return result
 
 
-def _module(
-    options: FinetuneOptions, model: SegmentationNetwork, network: SavedSegmentation, classes: int
-) -> Segmenter:
-    """The training of ``model``; two networks that teach each other start as differently as they can."""
-    more: dict[str, Any] = {}
-    if options.semi == "cross-pseudo":
-        torch.manual_seed(options.seed + 1)
-        more["second"] = network.build(classes, options.dropout)
-    return _SEMI.get(options.semi, Segmenter)(
-        model,
-        lr=LR if options.lr is None else options.lr,
-        weight_decay=WEIGHT_DECAY if options.weight_decay is None else options.weight_decay,
-        features_lr=options.features_lr,
-        frozen=options.frozen,
-        seed=options.seed,
-        **more,
-    )
-
-
-def _batches(options: FinetuneOptions, data: MaskedData, preprocessing: Preprocessing) -> Iterable[Any]:
-    augment = AUGMENT if options.augment is None else options.augment
-
-    def of(images: MaskedSet, seed: int) -> Crops:
-        return crops(options, images, preprocessing, batches=STEPS, augment=augment, seed=seed)
-
-    labelled = of(data.train, options.seed)
-    return (
-        labelled if options.semi == "none" else LabelledAndUnlabelled(labelled, of(data.unlabelled, options.seed + 1))
-    )
-
-
-def _untrained(options: FinetuneOptions, data: MaskedData) -> SavedSegmentation:
+def untrained(options: FinetuneOptions, data: MaskedData) -> SavedSegmentation:
     """The network for backprop alone."""
     preprocessing = Preprocessing.fit(data.unlabelled, whiten=bool(options.whiten))
     return SavedSegmentation(described(options, data.unlabelled, hebbian=False), preprocessing, {})
-
-
-def _true(images: MaskedSet) -> list[Tensor]:
-    return [mask for mask in images.masks if mask is not None]
 
 
 def _refuse_conflicts(options: FinetuneOptions, init: SavedSegmentation) -> None:

@@ -2,16 +2,19 @@
 
 import csv
 import io
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from fasthebb.data import load_for_segmentation
 from fasthebb.evaluation import objects_table, overlay
 from fasthebb.evaluation.objects import COLOURS
+from fasthebb.exported import is_exported, load_segmenter
 from fasthebb.runs.folder import RunFolder
 from fasthebb.runs.options import PredictOptions
 from fasthebb.runs.saved import SavedSegmentation
@@ -36,14 +39,14 @@ def predict(options: PredictOptions, out: str | Path | None = None, *, progress:
         ValueError: for a user's mistake, in one line.
     """
     folder = None if out is None else RunFolder(out, "predict", options)
-    network = SavedSegmentation.load(options.weights, "classifier.safetensors")
-    model, classes = network.segmenter(), len(network.classes)
+    network = (_of_exported if is_exported(options.weights) else _of_run)(options.weights)
+    classes = len(network.classes)
     images, skipped = load_for_segmentation(
-        options.images, channels=network.model["channels"], strict=options.strict, progress=progress
+        options.images, channels=network.channels, strict=options.strict, progress=progress
     )
     rows, objects = [], []
     for name, image in zip(images.names, images.images, strict=True):
-        likely = probabilities(model, network.preprocessing, image, classes, tile=options.tile)
+        likely = probabilities(network.model, network.preprocess, image, classes, tile=options.tile)
         mask = likely.argmax(0)
         found = [{"file": name, **row} for row in objects_table(mask, names=network.classes)]
         objects += found
@@ -56,6 +59,27 @@ def predict(options: PredictOptions, out: str | Path | None = None, *, progress:
         folder.write("predictions.csv", _table(rows))
         folder.finish({"command": "predict", "images": len(rows), "skipped": [path for path, _ in skipped]})
     return rows
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A network, and what its images go through before it."""
+
+    model: nn.Module
+    preprocess: Callable[[Tensor], Tensor]
+    classes: list[str]
+    channels: int
+
+
+def _of_run(weights: str) -> _Known:
+    network = SavedSegmentation.load(weights, "classifier.safetensors")
+    return _Known(network.segmenter(), network.preprocessing, network.classes, network.model["channels"])
+
+
+def _of_exported(weights: str) -> _Known:
+    """The same with a graph that has the preprocessing in it."""
+    model = load_segmenter(weights)
+    return _Known(model, lambda images: images, model.description.classes, model.description.channels)
 
 
 def _write(folder: RunFolder, name: str, image: Tensor, mask: Tensor, likely: Tensor) -> None:

@@ -14,6 +14,7 @@ from fasthebb.runs.pretrain import COMPETITIVE_EPOCHS, HEBBIAN_EPOCHS, let_go, r
 from fasthebb.runs.refusal import refuse
 from fasthebb.runs.saved import SavedSegmentation
 from fasthebb.runs.segmentation.described import crops, described
+from fasthebb.runs.tracked import loggers_of
 from fasthebb.training import (
     HebbianPretraining,
     SegmentationVAE,
@@ -25,7 +26,7 @@ from fasthebb.training import (
 
 CROPS_AN_EPOCH = 2000
 VAE_EPOCHS, VAE_LR = 10, 1e-3
-_MEANINGLESS = ("select", "hidden", "image_size", "norms", "label_file")
+_MEANINGLESS = ("select", "hidden", "image_size", "norms", "label_file", "stream", "workers", "preset")
 
 
 def pretrain(
@@ -75,15 +76,18 @@ def pretrain(
     torch.manual_seed(options.seed)
     network = described(options, images, hebbian=hebbian)
     model = SavedSegmentation(network, preprocessing, {}).build(max(2, len(data.classes)))
-    module = _learning(options, model)
+    module = learning(options, model)
     trainer = make_trainer(
         epochs=module.total_epochs,
         out=folder.path,
         precision=options.precision,
         progress=progress,
         deterministic=options.deterministic,
+        checkpoint_minutes=options.checkpoint_minutes,
+        on_divergence=options.on_divergence,
+        loggers=loggers_of(options, folder.path),
     )
-    batches = -(-max(CROPS_AN_EPOCH, len(images)) // options.batch_size)
+    batches = steps_an_epoch(options, len(images))
     shown = crops(options, images, preprocessing, batches=batches, augment=options.augment, seed=options.seed)
     fit(trainer, module, shown, None, ckpt=folder.checkpoint)
     notes = {"data": options.data, "method": options.method}
@@ -112,7 +116,13 @@ def pretrain(
     )
 
 
-def _learning(options: PretrainOptions, model: SegmentationNetwork) -> HebbianPretraining | SegmentationVAE:
+def steps_an_epoch(options: PretrainOptions, images: int) -> int:
+    """Of so many images, each of which gives at least one crop."""
+    return -(-max(CROPS_AN_EPOCH, images) // options.batch_size)
+
+
+def learning(options: PretrainOptions, model: SegmentationNetwork) -> HebbianPretraining | SegmentationVAE:
+    """The Lightning module that pre-trains ``model`` as the options ask for."""
     if options.method == "vae":
         return SegmentationVAE(
             model,

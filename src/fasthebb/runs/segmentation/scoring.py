@@ -1,10 +1,10 @@
 """What a network makes of whole images, tile by tile."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fasthebb.data import MaskedSet, Preprocessing
 from fasthebb.evaluation import predict_tiles
@@ -17,8 +17,8 @@ OVERLAP = 4
 
 
 def probabilities(
-    model: SegmentationNetwork,
-    preprocessing: Preprocessing,
+    model: nn.Module,
+    preprocessing: Callable[[Tensor], Tensor],
     image: Tensor,
     classes: int,
     *,
@@ -29,7 +29,7 @@ def probabilities(
     """``(classes, *size)`` of an image ``(C, *size)``, on the CPU."""
     dims = image.dim() - 1
     side = TILES[dims] if tile is None else tile
-    device = next(model.parameters()).device
+    device = next((weight.device for weight in model.parameters()), image.device)
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
         return predict_tiles(
             model, image, preprocessing, tile=side, overlap=side // OVERLAP, classes=classes, batch_size=batch_size

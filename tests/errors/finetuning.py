@@ -1,0 +1,142 @@
+"""Mistakes with `fasthebb finetune`, and the line that is said of each; `...` stands for what another library says."""
+
+ERRORS = {
+    "finetune --out out --labels a-few": (
+        "found the amount of labels 'a-few', expected a total (400), a fraction with a decimal point (0.01; "
+        "1.0 is all) or a count a class (5/class)"
+    ),
+    "finetune --out out --data images --labels 5000": (
+        "asked for 5000 labels, there are 8 in the training images: ask for fewer"
+    ),
+    "finetune --out out --data images --labels 1": (
+        "asked for 1 labels, that is 1 for 2 classes, expected at least one a class: ask for more"
+    ),
+    "finetune --out out --labels 0": (
+        "found the amount of labels '0', expected a total (400), a fraction with a decimal point (0.01; 1.0 is "
+        "all) or a count a class (5/class)"
+    ),
+    "finetune --out out --data images --labels 0.0001": (
+        "asked for 0.0001 labels, that is 0 for 2 classes, expected at least one a class: ask for more"
+    ),
+    "finetune --out out --data images --labels 100/class": (
+        "asked for 100/class labels, but of the training images class ant has 4, class bee has 4: ask for fewer"
+    ),
+    "finetune --out out --init nowhere": (
+        "found no weights at nowhere, expected a run folder with encoder.safetensors or such a file"
+    ),
+    "finetune --out out --init w.safetensors": (
+        "w.safetensors is not a readable safetensors file (broken or truncated?): ..."
+    ),
+    "finetune --out out --init plain.safetensors": (
+        "plain.safetensors was not written by fasthebb: it does not say which network it is of"
+    ),
+    "finetune --out out --init run --model cnn10": (
+        "--model cnn10 does not fit run, which was pre-trained with cnn6: leave the option out, or pre-train again"
+    ),
+    "finetune --out out --init run --data images --image-size 40": (
+        "--image-size 40 does not fit run, which was pre-trained with 24: leave the option out, or pre-train again"
+    ),
+    "finetune --out out --data flat": (
+        "found 8 images and no labels in 'flat': expected a folder for each class, a label column, or a label "
+        "file (file,label)"
+    ),
+    "finetune --out out --data one": (
+        "found a single class (ant) in 'one', expected at least two: label more images, or give the folder "
+        "inside it if that one holds the classes"
+    ),
+    "finetune --out out --data few": (
+        "found 2 classes with a single image in 'few' (ant, bee), expected at least two a class: label more "
+        "images or leave the class out"
+    ),
+    "finetune --out out --label-file nowhere.csv": ("found no label file 'nowhere.csv': did you mean 'twice.csv'?"),
+    "finetune --out out --data flat --label-file columns.csv": (
+        "found the columns picture, kind in 'columns.csv', expected at least file and label: rename them, or "
+        "add a first line that names them"
+    ),
+    "finetune --out out --data flat --label-file twice.csv": (
+        "'twice.csv' names 'f0.png' twice: keep one line an image"
+    ),
+    "finetune --out out --data flat --label-file empty.csv": (
+        "found no lines in 'empty.csv' below the header, expected one an image: file, label"
+    ),
+    "finetune --out out --data flat --label-file missing.csv": (
+        "'missing.csv' names 1 file not among the 8 images of 'flat' (f99.png): expected paths relative to that folder"
+    ),
+    "finetune --out out --data flat --label-file split.csv": (
+        "found the split 'later' in 'split.csv', expected train, validation or test"
+    ),
+    "finetune --out out --data flat --label-file cells.csv": (
+        "line 2 of 'cells.csv' has more cells than the header: quote what contains a ','"
+    ),
+    "finetune --out out --data flat --label-file latin.csv": ("'latin.csv' is not UTF-8 text: save it as CSV UTF-8"),
+    "finetune --out out --group patient": (
+        "found no column 'patient' for groups in 'digits': found no columns; groups come from a label file or a table"
+    ),
+    "finetune --out out --data flat --label-file good.csv --group patient": (
+        "found no column 'patient' for groups in 'flat': found file, label"
+    ),
+    "finetune --out out --class-weights some": "--class-weights: found some, expected one of 'none', 'balanced'",
+    "finetune --out out --select best": ("--select: found best, expected one of 'last', 'labelled-cv', 'validation'"),
+    "finetune --out out --taught true --probe true": (
+        "--taught teaches the classifier by a Hebbian rule: leave out --probe, --select, --class-weights"
+    ),
+    "finetune --out out --ridge true --taught true": (
+        "--ridge fits the classifier at once: leave out --probe, --taught, --select, --class-weights"
+    ),
+    "finetune --out out --student 2": (
+        "--student learns from a ridge regression, once: give --ridge, and leave out --cv"
+    ),
+    "finetune --out out --views 2": "found --views 2: expected a number of images, beside --ridge",
+    "finetune --out out --rule hpca --probe true": (
+        "--rule lets the hidden layers learn, which --probe, --taught and --ridge leave as they are: give one"
+    ),
+    "finetune --out out --cv 1": "found --cv 1 and --select last: expected at least 2 folds, and 'last'",
+    "finetune --out out --taught true --code 16": (
+        "--taught and --ridge make a single layer, the last: leave out --code"
+    ),
+    "finetune --out out --momentum two": "--momentum: found two, expected a number",
+    "finetune --out out --data few --select labelled-cv": (
+        "found 2 classes with a single image in 'few' (ant, bee), expected at least two a class: label more "
+        "images or leave the class out"
+    ),
+    "finetune --out out --data images --select labelled-cv --labels 1/class": (
+        "found a class with a single labelled image, expected at least two to choose by cross-validation: use "
+        "more labels, or --select last"
+    ),
+    "finetune --task segmentation --out out --data no-masks": (
+        "found 8 images and no masks in 'no-masks': expected folders images/ and masks/ with files of the same "
+        "names (if divided, below train/, validation/ and test/), or a table with the columns image and mask"
+    ),
+    "finetune --task segmentation --out out --data other-size": (
+        "found 'images/n0.png' of 24 x 24 pixels and its mask 'masks/n0.png' of 20 x 24 pixels, expected the "
+        "same size: draw or export it again"
+    ),
+    "finetune --task segmentation --out out --data unmatched": (
+        "found 1 image without a mask (images/n0.png) and 1 mask without an image (masks/m0.png) in "
+        "'unmatched', expected a mask of the same name for each image: add or remove them, or give images "
+        "without masks apart, as unlabelled (--unlabelled)"
+    ),
+    "finetune --task segmentation --out out --data nuclei --labels 0.5/class": (
+        "found the amount of masks '0.5/class', but a mask may show several classes: expected a total (5) or a "
+        "fraction with a decimal point (0.05; 1.0 is all)"
+    ),
+    "finetune --task segmentation --out out --data nuclei --labels 99": (
+        "asked for 99 masks, there are 4 for training: ask for at least one and at most those"
+    ),
+    "finetune --task segmentation --out out --data nuclei --probe true": (
+        "found --probe True, which --task segmentation has not: leave it out"
+    ),
+    "finetune --task segmentation --out out --data nuclei --init run": (
+        "run/encoder.safetensors is of a network for 'classification', expected 'segmentation': give --task "
+        "classification"
+    ),
+    "finetune --task segmentation --out out --data nuclei --depth 99": "unet: depth must be at most 16, got 99",
+    "finetune --task segmentation --out out --data nuclei --model unett": (
+        "there is no segmentation model 'unett': did you mean 'unet'? (models: ...)"
+    ),
+    "finetune --task segmentation --out out --data instances --labels 1.0": (
+        "found the value 2 in the mask of 'images/n3.png', which is no class: there are 0, 1, the values of "
+        "the training masks; mend the mask, give it to training, or name the value of pixels that count for "
+        "nothing by ignore_value (--ignore-value)"
+    ),
+}

@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check clean
+.PHONY: demo test check docs clean
 .DEFAULT_GOAL := demo
 
 demo: $(READY)  ## the main job on scikit-learn's digits: table, report.html
@@ -19,6 +19,10 @@ check: $(READY)  ## format, lint, types, layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
+docs: $(READY)  ## the documentation, as docs/_build/index.html; any warning is an error
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html -d docs/_build/.doctrees docs docs/_build
+	@echo "fasthebb: docs/_build/index.html"
+
 $(READY): pyproject.toml constraints.txt
 	@echo "fasthebb: setting up $(VENV) (once; downloads PyTorch, which takes a few minutes)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fasthebb: Python %d.%d found, 3.11 or newer needed; try make PYTHON=python3.12" % sys.version_info[:2])'
@@ -29,4 +33,4 @@ $(READY): pyproject.toml constraints.txt
 	@echo "fasthebb: ready"
 
 clean:  ## forget the set-up and every run
-	rm -rf $(VENV) runs build dist src/*.egg-info
+	rm -rf $(VENV) runs build dist docs/_build src/*.egg-info

@@ -110,7 +110,7 @@ def test_every_rule_pretrains_by_its_short_name(
 def test_a_rule_of_your_own(
     by_class: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "my_rules.py").write_text(
+    (tmp_path / "a_rule_of_mine.py").write_text(
         "from dataclasses import dataclass\n"
         "import fasthebb\n"
         "@dataclass(frozen=True)\n"
@@ -123,9 +123,9 @@ def test_a_rule_of_your_own(
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     common = ["pretrain", "--data", str(by_class), *SMALL, "--lr", "0.001", "--out", str(tmp_path / "mine")]
-    assert main([*common, "--rule", "my_rules.Hebb", "--rule.gain", "0.5"]) == 0
+    assert main([*common, "--rule", "a_rule_of_mine.Hebb", "--rule.gain", "0.5"]) == 0
     said = json.loads((tmp_path / "mine" / "result.json").read_text())["rule"]
-    assert said == {"class_path": "my_rules.Hebb", "init_args": {"gain": 0.5}}
+    assert said == {"class_path": "a_rule_of_mine.Hebb", "init_args": {"gain": 0.5}}
     capsys.readouterr()
 
 

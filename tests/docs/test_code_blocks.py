@@ -1,7 +1,9 @@
 """Every code block of README and docs runs, or is at least what Python and the command line understand."""
 
+import sys
 import warnings
 from argparse import ArgumentError
+from collections.abc import Iterator
 from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
@@ -51,11 +53,13 @@ def with_python(page: Path) -> bool:
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in which blocks may write."""
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder in which blocks may write, modules too."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    return tmp_path
+    yield tmp_path
+    for path in tmp_path.glob("*.py"):
+        sys.modules.pop(path.stem, None)
 
 
 @pytest.mark.parametrize("page", filter(with_python, PAGES), ids=str)

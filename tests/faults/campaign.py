@@ -151,6 +151,7 @@ class _Process:
         os.dup2(handle, 2)
         status = 70
         try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits that it is ignored
             if room is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
             status = command_line(arguments)

@@ -22,6 +22,7 @@ from fasthebb.runs.refusal import OF_SEGMENTATION, refuse
 from fasthebb.runs.saved import LABELS_SPENT, NORMALISED, SavedNetwork, network_options
 from fasthebb.runs.streamed import channels_of, load, prepared
 from fasthebb.runs.tracked import loggers_of
+from fasthebb.runs.trainers import trainer_of
 from fasthebb.training import (
     HebbianPretraining,
     VAEPretraining,
@@ -176,17 +177,12 @@ def _by_steps(
     if taught:
         images = _with_labels(data)
         validation = make_batches(data.validation, preprocessing, batch_size=256, shuffle=False, **WHOLE)
-    trainer = make_trainer(
+    trainer = trainer_of(
+        options,
+        folder.path,
         epochs=module.total_epochs,
-        out=folder.path,
-        precision=options.precision,
         progress=progress,
-        deterministic=options.deterministic,
-        checkpoint_minutes=options.checkpoint_minutes,
-        on_divergence=options.on_divergence,
-        keep_best="val_top1" if taught else None,
-        devices=options.devices,
-        nodes=options.nodes,
+        keep_best=taught,
         loggers=loggers_of(options, folder.path),
     )
     fit(trainer, module, _batches(options, images, preprocessing, augmented=True), validation, ckpt=folder.checkpoint)

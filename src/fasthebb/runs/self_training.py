@@ -12,6 +12,7 @@ from fasthebb.models import Network
 from fasthebb.runs.folder import RunFolder
 from fasthebb.runs.supervised import MOST_FEATURES, Supervised, output_layer
 from fasthebb.runs.tracked import loggers_of
+from fasthebb.runs.trainers import trainer_of
 from fasthebb.training import (
     USUAL_BATCH,
     USUAL_LR,
@@ -19,7 +20,6 @@ from fasthebb.training import (
     ViewWhitening,
     fit,
     load_weights,
-    make_trainer,
     save_weights,
     spread_labels,
 )
@@ -48,16 +48,8 @@ def self_train(training: Supervised, folder: RunFolder) -> Network:
         seed=options.seed,
         augment=training.views(),
     )
-    trainer = make_trainer(
-        epochs=options.epochs,
-        out=folder.path,
-        precision=options.precision,
-        progress=training.progress,
-        deterministic=options.deterministic,
-        checkpoint_minutes=options.checkpoint_minutes,
-        on_divergence=options.on_divergence,
-        loggers=loggers_of(options, folder.path),
-    )
+    loggers = loggers_of(options, folder.path)
+    trainer = trainer_of(options, folder.path, epochs=options.epochs, progress=training.progress, loggers=loggers)
     fit(trainer, module, batches, None, ckpt=folder.checkpoint)
     model.to(trainer.strategy.root_device)  # where Lightning takes it away from
     return model

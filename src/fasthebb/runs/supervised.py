@@ -30,6 +30,7 @@ from fasthebb.runs.options import FinetuneOptions
 from fasthebb.runs.saved import SavedNetwork, network_options
 from fasthebb.runs.streamed import channels_of, prepared
 from fasthebb.runs.tracked import loggers_of
+from fasthebb.runs.trainers import trainer_of
 from fasthebb.training import (
     Classifier,
     TaughtClassifier,
@@ -138,18 +139,8 @@ class Supervised:
         if self.options.ridge and isinstance(images, ImageSet):
             return self.fit_ridge(images, out)[0]
         model, module, hooked = self._start(epochs)
-        trainer = make_trainer(
-            epochs=epochs,
-            out=out,
-            precision=self.options.precision,
-            progress=self.progress,
-            deterministic=self.options.deterministic,
-            checkpoint_minutes=self.options.checkpoint_minutes,
-            on_divergence=self.options.on_divergence,
-            keep_best="val_top1" if keep_best else None,
-            devices=self.options.devices,
-            nodes=self.options.nodes,
-            loggers=loggers,
+        trainer = trainer_of(
+            self.options, out, epochs=epochs, progress=self.progress, keep_best=keep_best, loggers=loggers
         )
         checkpoint = first_alone(lambda: last_checkpoint(out / "checkpoints"))
         fit(trainer, module, *self._loaders(trainer, model, images, scored), ckpt=checkpoint)

@@ -17,7 +17,8 @@ from fasthebb.runs.options import PretrainOptions
 from fasthebb.runs.pretrain import learning
 from fasthebb.runs.self_training import LABELLED_SHARE
 from fasthebb.runs.supervised import FOLDS
-from fasthebb.study.grid import Cell, pretrain_options, pretrainings
+from fasthebb.study.forecast import Forecast
+from fasthebb.study.grid import Cell
 from fasthebb.study.network import network_of
 from fasthebb.study.options import StudyOptions
 from fasthebb.training import Classifier, ReadoutWarning, fit, learn_at_once, make_trainer
@@ -33,18 +34,8 @@ def estimate(cells: Sequence[Cell], options: StudyOptions, data: ImageData) -> T
         options: with nothing left out.
         data: images with every label.
     """
-    table = Table("what", "runs", "seconds each", "minutes", title="what this study would do, on one worker")
-    total = 0.0
-
-    def add(what: str, runs: int, each: float) -> None:
-        nonlocal total
-        total += runs * each
-        table.add_row(what, str(runs), f"{each:.0f}", f"{runs * each / 60:.1f}")
-
-    befores = pretrainings(cells)
-    for name in dict.fromkeys(one.method.name for one in befores):
-        own = [one for one in befores if one.method.name == name]
-        add(f"pre-training {name}", len(own), _pretrain_seconds(pretrain_options(own[0], options), data))
+    forecast = Forecast(cells)
+    forecast.add_pretrainings(options, lambda one: _pretrain_seconds(one, data))
     step, scoring = _finetune_seconds(options, data)
     others = [cell for cell in cells if cell.readout != "student"]
     for method, amount in dict.fromkeys((cell.method.name, cell.amount) for cell in others):
@@ -52,16 +43,15 @@ def estimate(cells: Sequence[Cell], options: StudyOptions, data: ImageData) -> T
         batches = -(-labels_asked(data.train.labels, amount) // (options.batch_size or 1))
         trainings = 1 + options.cv + (FOLDS if options.select == "labelled-cv" else 0)
         each = trainings * (options.epochs or 0) * batches * step + scoring
-        add(f"{method}, {amount} labels", runs, each)
+        forecast.add(f"{method}, {amount} labels", runs, each)
     if students := len(cells) - len(others):
         step, _ = _finetune_seconds(replace(options, model=options.student, width=1.0, hidden=None), data)
         batches = -(-len(data.unlabelled) // (options.batch_size or 1))
         asking = scoring * len(data.unlabelled) / max(1, len(data.test) + len(data.validation))  # the teacher
-        add("students", students, (options.epochs or 0) * batches * step / (1 - LABELLED_SHARE) + asking + scoring)
-    table.add_section()
-    table.add_row("all", str(len(cells)), "", f"{total / 60:.1f}")
-    table.caption = f"from {STEPS} measured steps of each; probes and the like are cheaper than fine-tuning"
-    return table
+        forecast.add(
+            "students", students, (options.epochs or 0) * batches * step / (1 - LABELLED_SHARE) + asking + scoring
+        )
+    return forecast.table(f"from {STEPS} measured steps of each; probes and the like are cheaper than fine-tuning")
 
 
 def _pretrain_seconds(options: PretrainOptions, data: ImageData) -> float:

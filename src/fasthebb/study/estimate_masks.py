@@ -16,7 +16,8 @@ from fasthebb.runs.segmentation.described import crops, described
 from fasthebb.runs.segmentation.finetune import untrained
 from fasthebb.runs.segmentation.pretrain import learning, steps_an_epoch
 from fasthebb.runs.segmentation.training import STEPS, MaskTraining
-from fasthebb.study.grid import Cell, finetune_options, pretrain_options, pretrainings
+from fasthebb.study.forecast import Forecast
+from fasthebb.study.grid import Cell, finetune_options
 from fasthebb.study.options import Readout, StudyOptions
 from fasthebb.training import Precision, fit, make_trainer
 
@@ -33,18 +34,8 @@ def estimate_masks(cells: Sequence[Cell], options: StudyOptions, data: MaskedDat
         options: with nothing left out.
         data: images with every mask.
     """
-    table = Table("what", "runs", "seconds each", "minutes", title="what this study would do, on one worker")
-    total = 0.0
-
-    def add(what: str, runs: int, each: float) -> None:
-        nonlocal total
-        total += runs * each
-        table.add_row(what, str(runs), f"{each:.0f}", f"{runs * each / 60:.1f}")
-
-    befores = pretrainings(cells)
-    for name in dict.fromkeys(one.method.name for one in befores):
-        own = [one for one in befores if one.method.name == name]
-        add(f"pre-training {name}", len(own), _pretrain_seconds(pretrain_options(own[0], options), data.unlabelled))
+    forecast = Forecast(cells)
+    forecast.add_pretrainings(options, lambda one: _pretrain_seconds(one, data.unlabelled))
     steps = {readout: _step_seconds(cells, options, data, readout) for readout in options.readouts or []}
     each_pixel = _seconds_a_pixel(cells[0], options, data)
     held_out = each_pixel * (_pixels(data.validation) + (0 if options.cv else _pixels(data.test)))
@@ -54,11 +45,8 @@ def estimate_masks(cells: Sequence[Cell], options: StudyOptions, data: MaskedDat
         trainings = 1 + min(options.cv, asked)
         in_folds = each_pixel * _pixels(data.train) * asked / len(data.train) if options.cv else 0.0
         each = trainings * (options.epochs or 0) * STEPS * steps[readout] + held_out + in_folds
-        add(f"{method}, {amount} masks, {readout}", runs, each)
-    table.add_section()
-    table.add_row("all", str(len(cells)), "", f"{total / 60:.1f}")
-    table.caption = f"from {MEASURED} measured steps of each"
-    return table
+        forecast.add(f"{method}, {amount} masks, {readout}", runs, each)
+    return forecast.table(f"from {MEASURED} measured steps of each")
 
 
 def _pretrain_seconds(options: PretrainOptions, images: MaskedSet) -> float:

@@ -15,11 +15,11 @@ from fasthebb.runs.refusal import refuse
 from fasthebb.runs.saved import SavedSegmentation
 from fasthebb.runs.segmentation.described import crops, described
 from fasthebb.runs.tracked import loggers_of
+from fasthebb.runs.trainers import trainer_of
 from fasthebb.training import (
     HebbianPretraining,
     SegmentationVAE,
     fit,
-    make_trainer,
     reestimate_batch_norm,
     trained_seconds,
 )
@@ -77,16 +77,8 @@ def pretrain(
     network = described(options, images, hebbian=hebbian)
     model = SavedSegmentation(network, preprocessing, {}).build(max(2, len(data.classes)))
     module = learning(options, model)
-    trainer = make_trainer(
-        epochs=module.total_epochs,
-        out=folder.path,
-        precision=options.precision,
-        progress=progress,
-        deterministic=options.deterministic,
-        checkpoint_minutes=options.checkpoint_minutes,
-        on_divergence=options.on_divergence,
-        loggers=loggers_of(options, folder.path),
-    )
+    loggers = loggers_of(options, folder.path)
+    trainer = trainer_of(options, folder.path, epochs=module.total_epochs, progress=progress, loggers=loggers)
     batches = steps_an_epoch(options, len(images))
     shown = crops(options, images, preprocessing, batches=batches, augment=options.augment, seed=options.seed)
     fit(trainer, module, shown, None, ckpt=folder.checkpoint)

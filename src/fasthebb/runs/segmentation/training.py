@@ -18,6 +18,7 @@ from fasthebb.runs.options import FinetuneOptions
 from fasthebb.runs.saved import SavedSegmentation
 from fasthebb.runs.segmentation.described import crops
 from fasthebb.runs.segmentation.scoring import masks_of, rounded
+from fasthebb.runs.trainers import trainer_of
 from fasthebb.training import (
     CrossConsistency,
     CrossPseudo,
@@ -27,7 +28,6 @@ from fasthebb.training import (
     Segmenter,
     fit,
     last_checkpoint,
-    make_trainer,
 )
 
 STEPS = 50
@@ -61,16 +61,8 @@ class MaskTraining:
     def run(self, images: MaskedSet, out: Path, loggers: Sequence[Logger] = ()) -> SegmentationNetwork:
         """Train on ``images`` in the folder ``out``, going on where its checkpoint stands; a plain network."""
         module = self.module()
-        trainer = make_trainer(
-            epochs=self.options.epochs,
-            out=out,
-            precision=self.options.precision,
-            progress=self.progress,
-            deterministic=self.options.deterministic,
-            checkpoint_minutes=self.options.checkpoint_minutes,
-            on_divergence=self.options.on_divergence,
-            loggers=loggers,
-        )
+        options = self.options
+        trainer = trainer_of(options, out, epochs=options.epochs, progress=self.progress, loggers=loggers)
         fit(trainer, module, self.batches(images), None, ckpt=last_checkpoint(out / "checkpoints"))
         return module.network().to(trainer.strategy.root_device)
 

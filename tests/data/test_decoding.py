@@ -377,6 +377,20 @@ def test_a_tiff_that_unfolds_into_more_than_memory_is_refused(monkeypatch: pytes
     assert decode(tiff(planes, photometric="minisblack"), 8).shape == (8, 8, 12)  # as large as its file says
 
 
+def test_pages_that_lead_back_to_each_other_have_an_end() -> None:
+    tifffile = pytest.importorskip("tifffile")
+    written = BytesIO()
+    with tifffile.TiffWriter(written) as writer:
+        for side in (8, 6):  # pages of different sizes, which tifffile looks at one by one
+            writer.write(np.ones((side, side), np.uint16), photometric="minisblack", metadata=None)
+    content = bytearray(written.getvalue())
+    with tifffile.TiffFile(BytesIO(content)) as file:
+        first, last = (page.offset for page in file.pages)
+    following = last + 2 + 12 * int.from_bytes(content[last : last + 2], "little")
+    content[following : following + 4] = first.to_bytes(4, "little")
+    assert decode(bytes(content), 8).shape == (8, 8, 1)
+
+
 def test_values_that_are_no_image_are_refused() -> None:
     with pytest.raises(UnreadableError, match="complex64"):
         decode(tiff(np.ones((4, 4), np.complex64)), 4)

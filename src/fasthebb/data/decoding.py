@@ -206,6 +206,12 @@ def _keeps_all(image: Image.Image) -> bool:
     return bool(samples <= 4 and image.mode != "RGBX")
 
 
+def first_series(file: Any) -> Any:
+    """The first image or stack of a ``tifffile.TiffFile``, also of one whose pages lead back to each other."""
+    len(file.pages)  # looks for all pages and stops at such a circle, which ``series`` by itself follows for ever
+    return file.series[0]
+
+
 def _tiff_pixels(content: bytes) -> Pixels:
     """The first image of a TIFF as ``(H, W, C)``, uint8 or stretched: planes are channels, of time and depth the first.
 
@@ -213,7 +219,7 @@ def _tiff_pixels(content: bytes) -> Pixels:
     """
     tifffile = import_optional("tifffile", "medical")
     with tifffile.TiffFile(BytesIO(content)) as file:
-        series = file.series[0]
+        series = first_series(file)
         sizes = dict(zip(series.axes, series.shape, strict=True))
         if "Y" not in sizes or "X" not in sizes:
             raise UnreadableError(f"a TIFF of axes {series.axes} is no image")

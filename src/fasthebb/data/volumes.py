@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fasthebb.data.decoding import MAX_PIXELS, UnreadableError, stretch
+from fasthebb.data.decoding import MAX_PIXELS, UnreadableError, first_series, stretch
 from fasthebb.data.errors import import_optional
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
@@ -157,7 +157,7 @@ def read_stack(content: bytes) -> Values | None:
     """
     tifffile = import_optional("tifffile", "medical")
     with tifffile.TiffFile(BytesIO(content)) as file:
-        series = file.series[0]
+        series = first_series(file)
         axes, shape = str(series.axes), tuple(series.shape)
         depth = [axis for axis in axes if axis in _DEPTH_AXES]
         if not depth:

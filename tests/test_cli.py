@@ -282,3 +282,11 @@ def test_the_module_runs_as_a_program(monkeypatch: pytest.MonkeyPatch, capsys: p
     with pytest.raises(SystemExit):
         main()
     assert capsys.readouterr().out.strip() == "0.1.0"
+
+
+def test_an_option_without_a_value_in_a_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "options.yaml").write_text("data:\nepochs:\n")  # epochs may be left out, data may not
+    assert main(["pretrain", "--config", str(tmp_path / "options.yaml"), "--out", str(tmp_path / "run")]) == 2
+    assert capsys.readouterr().err == (
+        "fasthebb: --data: found no value, expected one: give it, or leave the option out\n"
+    )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from jsonargparse import ArgumentParser, set_loader
 from rich.console import Console
@@ -63,6 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         command = parsed.subcommand
         values = parser.instantiate(parsed)[command]
         options_class, run, _, _ = COMMANDS[command]
+        _refuse_nothing(options_class, values)
         options = options_class(**{f.name: values[f.name] for f in fields(options_class)})
         status = launch(options, given)
         if status is not None:
@@ -160,6 +161,14 @@ def _spelled_out(given: list[str], commands: dict[str, ArgumentParser]) -> list[
             equals, value = "=", "true"
         spelled.append(f"--{name}{'+' if name == 'unlabelled' else ''}{equals}{value}")
     return spelled
+
+
+def _refuse_nothing(options_class: type, values: Any) -> None:
+    """Refuse ``NAME:`` without a value in a file of options, which the parser takes for any type."""
+    for one in fields(options_class):
+        if values[one.name] is None and type(None) not in get_args(one.type):
+            name = one.name.replace("_", "-")
+            raise ValueError(f"--{name}: found no value, expected one: give it, or leave the option out")
 
 
 def _as_list(text: str) -> str:

@@ -36,6 +36,13 @@ def test_no_file_does_harm(found: dict[str, Found], kind: str) -> None:
     assert found[kind].grown_mib < 2000
 
 
+def test_a_table_whose_row_groups_and_columns_disagree_is_refused() -> None:
+    """Found by `benchmarks/fuzz.py`, and mended."""
+    kind = "parquet with masks"
+    found = fuzz({kind: 1}, 4872)[kind]
+    assert (found.refused, found.findings) == (1, [])
+
+
 def test_a_mutation_is_known_by_its_number() -> None:
     content = configuration()
     for change in (mutated, mutated_text):

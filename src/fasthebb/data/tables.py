@@ -101,6 +101,9 @@ def parquet_source(description: str, root: Path, files: Sequence[str], group: st
             wanted = [column for column in (label, group_column) if column in schema.names]
             rows = file.read(columns=wanted).to_pydict() if wanted else {}
             paths = _paths(file, schema, image)
+            sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+            if sum(sizes) != len(paths):
+                raise ValueError(f"its row groups have {sum(sizes)} rows, its columns {len(paths)}")
         except DataError:
             raise
         except Exception as error:  # a damaged file fails in many ways
@@ -115,8 +118,8 @@ def parquet_source(description: str, root: Path, files: Sequence[str], group: st
         split, labelled = split_in_name(name)
         read, real = _ParquetImages(path, file, image), path.resolve()
         row = 0
-        for row_group in range(file.num_row_groups):
-            for inside in range(file.metadata.row_group(row_group).num_rows):
+        for row_group, size in enumerate(sizes):
+            for inside in range(size):
                 value = rows[label][row] if label and labelled else None
                 member = rows[group_column][row] if group_column in rows else None
                 items.append(

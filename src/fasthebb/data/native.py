@@ -23,6 +23,7 @@ from fasthebb.data.decoding import (
     _keeps_all,
     _plain,
     _tiff_pixels,
+    first_series,
     stretch,
 )
 from fasthebb.data.errors import import_optional
@@ -145,7 +146,7 @@ def _tiff_mask(content: bytes) -> Pixels:
     if stack is not None:
         return stack
     with import_optional("tifffile", "medical").TiffFile(BytesIO(content)) as file:
-        series = file.series[0]
+        series = first_series(file)
         if series.axes not in ("YX", "YXS"):
             raise MaskError(f"has the axes {series.axes}, expected one channel of class numbers")
         _check_size(series.shape[1], series.shape[0])

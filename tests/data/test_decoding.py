@@ -1,3 +1,4 @@
+import struct
 import sys
 import warnings
 import zlib
@@ -389,6 +390,16 @@ def test_pages_that_lead_back_to_each_other_have_an_end() -> None:
     following = last + 2 + 12 * int.from_bytes(content[last : last + 2], "little")
     content[following : following + 4] = first.to_bytes(4, "little")
     assert decode(bytes(content), 8).shape == (8, 8, 1)
+
+
+def test_a_tiff_without_all_of_its_rows_is_refused() -> None:
+    """Pillow takes the missing ones for black."""
+    whole = tiff(random_pixels(24, 20), rowsperstrip=8)
+    height = struct.pack("<HHIH", 257, 4, 1, 24)  # tag, type, count, value
+    assert whole.count(height) == 1
+    with pytest.raises(UnreadableError, match="rows of its 4000 are missing"):
+        decode(whole.replace(height, struct.pack("<HHIH", 257, 4, 1, 4000)), 8)
+    assert decode(whole, 20).shape == (20, 20, 1)
 
 
 def test_values_that_are_no_image_are_refused() -> None:

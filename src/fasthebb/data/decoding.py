@@ -175,6 +175,7 @@ def _on_white(values: Pixels) -> Pixels:
 # --- TIFF: Pillow where it keeps everything, tifffile elsewhere ---
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLES_PER_PIXEL = 258, 262, 277
+_STRIP_OFFSETS, _ROWS_PER_STRIP = 273, 278
 _WHITE_IS_ZERO = 0
 _UNASSOCIATED_ALPHA = 2
 
@@ -195,8 +196,15 @@ def _tiff(content: bytes, image_size: int) -> Pixels:
 
 
 def _keeps_all(image: Image.Image) -> bool:
-    """Whether Pillow gives all of a TIFF: one page, and either 8 bits of at most RGB and alpha, or one deep channel."""
+    """Whether Pillow gives all of a TIFF: one page, and either 8 bits of at most RGB and alpha, or one deep channel.
+
+    Raises:
+        UnreadableError: if rows are missing, which Pillow takes for black.
+    """
     tags: Any = getattr(image, "tag_v2", {})
+    rows = tags.get(_ROWS_PER_STRIP, image.height)
+    if _STRIP_OFFSETS in tags and (rows < 1 or len(tags[_STRIP_OFFSETS]) * rows < image.height):
+        raise UnreadableError(f"the TIFF is cut short or damaged: rows of its {image.height} are missing")
     if getattr(image, "n_frames", 1) > 1:
         return False
     bits = tags.get(_BITS_PER_SAMPLE, (1,))

@@ -25,7 +25,7 @@ docs: $(READY)  ## the documentation, as docs/_build/index.html; any warning is 
 
 $(READY): pyproject.toml constraints.txt
 	@echo "fasthebb: setting up $(VENV) (once; downloads PyTorch, which takes a few minutes)"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fasthebb: Python %d.%d found, 3.11 or newer needed; try make PYTHON=python3.12" % sys.version_info[:2])'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "fasthebb: Python %d.%d found, 3.10 or newer needed; try make PYTHON=python3.12" % sys.version_info[:2])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "fasthebb: installing dependencies"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'

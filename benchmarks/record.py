@@ -5,7 +5,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def provenance() -> dict[str, Any]:
     return {
         "command": shlex.join(["python", str(script), *sys.argv[1:]]),
         "commit": commit.strip() + (" with uncommitted changes" if changes.strip() else ""),
-        "date": datetime.now(UTC).date().isoformat(),
+        "date": datetime.now(timezone.utc).date().isoformat(),
         "machine": {"processor": _processor(), "threads": torch.get_num_threads(), "system": platform.system()},
         "versions": {
             "python": platform.python_version(),

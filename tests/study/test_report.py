@@ -436,12 +436,12 @@ def test_folders_outside_the_study_are_not_read(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "metrics.csv").write_text("epoch,train_loss\n0,1.5\n")
-    (outside / "result.json").write_text(json.dumps({"versions": {"secret": "1"}}))
+    (outside / "result.json").write_text(json.dumps({"versions": {"known_outside_only": "1"}}))
     summary = cells("none", [50.0], folder="../outside") + cells("random", [50.0], folder=str(outside))
     summary += cells("weights", [50.0], folder="a\0b")
     page = reported(tmp_path / "study", summary)
     assert all(not curve["x"] for curve in page.data["losses"][0][0])
-    assert "secret" not in page.source
+    assert "known_outside_only" not in page.source
 
 
 def test_damaged_runs_only_miss_their_curves(tmp_path: Path) -> None:

@@ -245,7 +245,7 @@ def _tiff_pixels(content: bytes) -> Pixels:
     first = tuple(slice(None) if axis in ("Y", "X", *channels) else 0 for axis in sizes)
     kept = [axis for axis in sizes if axis in ("Y", "X", *channels)]
     order = [kept.index("Y"), kept.index("X"), *(kept.index(axis) for axis in channels)]
-    plane = values[first].transpose(order)
+    plane: Pixels = values[first].transpose(order)
     plane = plane.reshape(*plane.shape[:2], -1)
     if plane.dtype.kind not in "buif":
         raise UnreadableError(f"values of the type {plane.dtype} are no image")

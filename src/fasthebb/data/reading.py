@@ -48,8 +48,8 @@ def read_items(items: Sequence[Item], image_size: int, *, strict: bool, progress
     decoded: list[Decoded] = []
     bar = tqdm(total=len(items), desc="reading images", unit="image", delay=_QUIET_SECONDS, disable=not progress)
     # Decoders warn of damage without saying which file it is in; what cannot be read is reported with its path.
-    quiet = warnings.catch_warnings(action="ignore")
-    with quiet, bar, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with warnings.catch_warnings(), bar, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        warnings.simplefilter("ignore")
         try:
             for chunk in pool.map(task, range(0, len(items), _CHUNK)):
                 decoded += chunk

@@ -66,10 +66,10 @@ def jpeg_size(content: bytes) -> tuple[int, int] | None:
     position = 2
     while position + 9 < len(content) and content[position] == 0xFF:
         marker = content[position + 1]
-        length = int.from_bytes(content[position + 2 : position + 4])
+        length = int.from_bytes(content[position + 2 : position + 4], "big")
         if marker in (0xC0, 0xC1, 0xC2):  # baseline, extended, progressive
             bits, channels = content[position + 4], content[position + 9]
-            height, width = (int.from_bytes(content[position + at : position + at + 2]) for at in (5, 7))
+            height, width = (int.from_bytes(content[position + at : position + at + 2], "big") for at in (5, 7))
             return (width, height) if bits == 8 and channels in (1, 3) and width and height else None
         if (marker == 0xE1 and content[position + 4 : position + 8] == b"Exif") or marker in (0xD8, 0xD9, 0xDA):
             return None

@@ -94,7 +94,8 @@ class _Decoder(Dataset[Any]):
 
     def __getitems__(self, items: list[Item]) -> DecodedBatch | DataError:
         try:
-            with warnings.catch_warnings(action="ignore"):  # decoders do not say which file they warn of
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # decoders do not say which file they warn of
                 return self._decode(items)
         except DataError as error:  # raised in the main process, where it stays one line
             return error

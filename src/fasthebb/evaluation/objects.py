@@ -115,8 +115,8 @@ def overlay(image: Tensor, mask: Tensor) -> Image.Image:
 def _visible(image: Tensor) -> np.ndarray:
     """`(C, H, W)` as RGB, `(H, W, 3)` uint8."""
     shown = image if len(image) == 3 else image[:1].expand(3, *image.shape[1:])
-    pixels: np.ndarray = shown.cpu().numpy().transpose(1, 2, 0)
-    if pixels.dtype == np.uint8:
-        return pixels.copy()
-    brightest = float(pixels.max()) or 1.0
-    return (pixels / brightest * 255).clip(0, 255).round().astype(np.uint8)
+    pixels: np.ndarray = shown.cpu().numpy().transpose(1, 2, 0).copy()
+    if pixels.dtype != np.uint8:
+        brightest = float(pixels.max()) or 1.0
+        pixels = (pixels / brightest * 255).clip(0, 255).round().astype(np.uint8)
+    return pixels

@@ -67,13 +67,14 @@ def predict_tiles(
     with evaluating(model), torch.inference_mode():
         while numbers := list(islice(places, batch_size)):
             windows = [_window(number, starts, sides) for number in numbers]
-            tiles = torch.stack([image[(slice(None), *window)] for window in windows]).to(device)
+            tiles = torch.stack([image[window] for window in windows]).to(device)
             probabilities = _probabilities(model, preprocess, tiles, classes, mirror)
             for number, window, tiled in zip(numbers, windows, probabilities, strict=True):
                 for axis, index in enumerate(number):
                     tiled.mul_(weights[axis][index].reshape(-1, *(1,) * (len(size) - 1 - axis)))
-                blended[(slice(None), *window)] += tiled.to(image.device)
-    return blended[(slice(None), *(slice(n) for n in size))]
+                blended[window] += tiled.to(image.device)
+    whole = (slice(None), *(slice(n) for n in size))
+    return blended[whole]
 
 
 def tile_starts(size: int, tile: int, overlap: int) -> list[int]:
@@ -102,9 +103,9 @@ def blending_weights(size: int, tile: int, starts: Sequence[int]) -> Tensor:
 
 
 def _window(number: Sequence[int], starts: Sequence[Sequence[int]], sides: Sequence[int]) -> tuple[slice, ...]:
-    """The place of a tile in the image."""
+    """The place of a tile in the image, channels first."""
     corner = [own[index] for index, own in zip(number, starts, strict=True)]
-    return tuple(slice(start, start + side) for start, side in zip(corner, sides, strict=True))
+    return (slice(None), *(slice(start, start + side) for start, side in zip(corner, sides, strict=True)))
 
 
 def _sides(what: str, value: int | Sequence[int], dims: int) -> tuple[int, ...]:

@@ -61,7 +61,8 @@ class ExportedSegmenter(nn.Module):
         more = [max(2, -(-side // multiple)) * multiple - side for side in size]
         pads = [pad for side in reversed(more) for pad in (0, side)]
         found = self._run(F.pad(_scaled(images), pads, mode="replicate").contiguous())
-        return found[(slice(None), slice(None), *(slice(side) for side in size))]
+        asked = (slice(None), slice(None), *(slice(side) for side in size))
+        return found[asked]
 
     def forward(self, images: Tensor) -> Tensor:
         """Logarithms of the `probabilities`, which stand for logits: their softmax is the probabilities again."""

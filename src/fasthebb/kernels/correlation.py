@@ -32,7 +32,8 @@ def convolution_correlation(
     if all(size == 1 for size in weight.shape[2:]) and not any(padding):
         # Kernels of one pixel see a subsampled image. Given the stride instead, oneDNN 3.12 writes out of bounds for
         # channels_last images of few channels (uxlfoundation/oneDNN#6035): wrong gradients, a corrupted heap.
-        x = x[(slice(None), slice(None), *(slice(None, None, step) for step in stride))]
+        seen = (slice(None), slice(None), *(slice(None, None, step) for step in stride))
+        x = x[seen]
         stride = [1] * len(stride)
     return _weight_gradient(q, x, weight, stride, padding, dilation, None, groups)
 
@@ -63,13 +64,9 @@ def transposed_correlation(
         Like ``weight``, in the dtype of ``q``.
     """
     if all(size == 1 for size in weight.shape[2:]) and not any(padding):  # as above, in the places of x and q
-        q = q[
-            (
-                slice(None),
-                slice(None),
-                *(slice(None, s * (n - 1) + 1, s) for s, n in zip(stride, x.shape[2:], strict=True)),
-            )
-        ]
+        sides = (slice(None, s * (n - 1) + 1, s) for s, n in zip(stride, x.shape[2:], strict=True))
+        met = (slice(None), slice(None), *sides)
+        q = q[met]
         stride, output_padding = [1] * len(stride), [0] * len(stride)
     return _weight_gradient(q, x, weight, stride, padding, dilation, output_padding, groups)
 

@@ -93,7 +93,8 @@ class UNetFeatures(nn.Module):
             x = getattr(self, f"up{level + 1}")(x, passed.pop())
         if x.shape[2:] == size:
             return x
-        return x[(slice(None), slice(None), *(slice(side) for side in size))]
+        asked = (slice(None), slice(None), *(slice(side) for side in size))
+        return x[asked]
 
     def _continued(self, images: Tensor) -> Tensor:
         """With sides that can be halved `depth` times."""

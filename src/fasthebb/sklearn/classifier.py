@@ -1,6 +1,6 @@
 """A classifier of scikit-learn that learns its features from all rows, and classes from the labelled ones."""
 
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from fasthebb import Rule
 from fasthebb.sklearn.fine_tuning import fine_tune

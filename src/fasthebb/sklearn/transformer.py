@@ -1,7 +1,7 @@
 """Hidden layers as a transformer of scikit-learn."""
 
 from copy import deepcopy
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
+from typing_extensions import Self
 
 from fasthebb import Rule
 from fasthebb.sklearn.inputs import ImageShape, as_rows, check_pixels, kinds_of, rows_as_fitted

@@ -154,7 +154,8 @@ class TransposedConvolutionSynapse(Synapse):
                 slice(a * d, a * d + s * (size - 1) + 1, s)
                 for a, d, s, size in zip(offset, self.dilation, self.stride, self.input_size, strict=True)
             )
-            met = whole[(slice(None), slice(None), *places)].movedim(1, -1)
+            window = (slice(None), slice(None), *places)
+            met = whole[window].movedim(1, -1)
             yield met.reshape(-1, self.groups, self.neurons).transpose(0, 1)
 
 

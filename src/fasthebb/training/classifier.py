@@ -1,11 +1,12 @@
 """Training with labels: the whole network, or a linear probe on frozen features."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import lightning
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from fasthebb import Rule, attach
 from fasthebb.evaluation import classification_scores

@@ -2,10 +2,11 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from fasthebb.models import SegmentationNetwork
 from fasthebb.training.cross_pseudo import draw_anew

@@ -1,10 +1,11 @@
 """Cross pseudo supervision."""
 
 import copy
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from fasthebb.models import SegmentationNetwork
 from fasthebb.training.layer_groups import parameter_groups

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Unpack
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from fasthebb.models import SegmentationNetwork
 from fasthebb.training.batch_norm import batch_norms

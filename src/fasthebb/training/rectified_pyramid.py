@@ -1,11 +1,12 @@
 """Uncertainty-rectified pyramid consistency."""
 
 from collections.abc import Sequence
-from typing import Any, Unpack
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import Unpack
 
 from fasthebb.models import SegmentationNetwork
 from fasthebb.models.segmentation_elsewhere import CoarseFeatures

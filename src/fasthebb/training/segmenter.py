@@ -2,12 +2,13 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, Self, TypedDict
+from typing import Any, TypedDict
 
 import lightning
 import torch
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassConfusionMatrix
+from typing_extensions import Self
 
 from fasthebb.data import IGNORE
 from fasthebb.models import SegmentationNetwork

@@ -2,9 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Unpack
+from typing import Any
 
 from torch import Tensor
+from typing_extensions import Unpack
 
 from fasthebb.models import SegmentationNetwork
 from fasthebb.training.batch_norm import fixed_batch_norms

@@ -1,11 +1,12 @@
 """A classifier taught by a Hebbian rule, the labels being the teacher."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import lightning
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from fasthebb import SWTA, Plasticity, attach
 from fasthebb.training.layout import channels_last

@@ -52,13 +52,13 @@ def test_damage_is_told_in_one_line(tmp_path: Path) -> None:
     labels = tmp_path / "train-labels-idx1-ubyte"
     whole = labels.read_bytes()
     labels.write_bytes(whole[:-3])
-    with refused("found 27 values", "says 30"):
+    with refused("found 27 values", "expected 30"):
         load(tmp_path)
     labels.write_bytes(whole + b"x")
     with refused("found more values"):
         load(tmp_path)
     labels.write_bytes(b"<html>not found</html>")
-    with refused("cannot read", "expected bytes in 1 dimensions"):
+    with refused("cannot read", "expected an IDX file of bytes in 1 dimension"):
         load(tmp_path)
     labels.write_bytes(b"")
     with refused("cannot read"):

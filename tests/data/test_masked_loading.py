@@ -232,7 +232,7 @@ def test_five_channels_are_kept_and_not_converted(tmp_path: Path) -> None:
     with refused("0 for channels"):
         load(tmp_path, channels=0)
     write_pair(tmp_path, "3", random_pixels(9, 8), random_mask(9, 8))
-    with refused("different numbers of channels"):
+    with refused("expected one number of channels"):
         load(tmp_path, testing=False)
 
 

@@ -87,5 +87,5 @@ def test_volumes_are_not_whitened() -> None:
     fitted = Preprocessing.fit(images_of([(64, 64)], 1), whiten=True)
     with refused("volumes (1, 1, 4, 32, 32)", "flat images"):
         fitted(torch.zeros(1, 1, 4, 32, 32))
-    with refused("expected 1 channels"):
+    with refused("expected (N, 1, H, W)"):
         fitted(torch.zeros(1, 3, 32, 32))

@@ -255,12 +255,12 @@ def test_more_than_there_is_and_less_than_one_a_class_are_refused(groups: list[s
     for amount, *words in (
         ("10", "asked for 10 labels", "there are 9", "ask for fewer"),
         ("3/class", "3/class", "class scarce has 2", "ask for fewer"),
-        ("1", "that is 1 for 2 classes", "at least one a class", "ask for more"),
-        ("0.1", "asked for 0.1 labels, that is 1 for 2 classes", "ask for more"),
+        ("1", "which is 1 for 2 classes", "at least one a class", "ask for more"),
+        ("0.1", "labels '0.1', which is 1 for 2 classes", "ask for more"),
     ):
         with refused(*words):
             labelled_subset(labels, amount, seed=0, groups=groups, classes=["many", "scarce"])
-    with refused("1/class", "there are no labels"):
+    with refused("1/class", "no labels in the training images"):
         labelled_subset(torch.tensor([-1]), "1/class", seed=0)
     with refused("3 groups for 2 labels"):
         labelled_subset(torch.tensor([0, 1]), "2", seed=0, groups=list("abc"))

@@ -191,7 +191,7 @@ def test_a_stack_with_a_flat_mask_is_told_about_channels(tmp_path: Path) -> None
 def test_missing_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, suffix: str) -> None:
     write_volumes(tmp_path, 3, suffix, **({"photometric": "minisblack"} if suffix == ".tif" else {}))
     monkeypatch.setitem(sys.modules, package, None)
-    with refused(f"the package '{package}'", "fasthebb[medical]"):
+    with refused(f"the package {package}", "fasthebb[medical]"):
         load(tmp_path, testing=False)
 
 

@@ -4,13 +4,27 @@ import shlex
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
+import fasthebb
+from fasthebb import data, evaluation, exported, hub, models, sklearn, training
 from fasthebb.cli import main
 
+from . import situations
 from .belongings import make_belongings
+
+NAMES: dict[str, Any] = {"deepcopy": deepcopy, "fasthebb": fasthebb, "nn": nn, "np": np, "torch": torch}
+for module in (data, evaluation, exported, hub, models, sklearn, training):
+    NAMES |= {name: getattr(module, name) for name in module.__all__}
+NAMES |= vars(situations)
+"""What the calls in the tables speak of."""
 
 
 @pytest.fixture(scope="package")

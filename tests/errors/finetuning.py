@@ -9,14 +9,14 @@ ERRORS = {
         "asked for 5000 labels, there are 8 in the training images: ask for fewer"
     ),
     "finetune --out out --data images --labels 1": (
-        "asked for 1 labels, that is 1 for 2 classes, expected at least one a class: ask for more"
+        "found the amount of labels '1', which is 1 for 2 classes, expected at least one a class: ask for more"
     ),
     "finetune --out out --labels 0": (
         "found the amount of labels '0', expected a total (400), a fraction with a decimal point (0.01; 1.0 is "
         "all) or a count a class (5/class)"
     ),
     "finetune --out out --data images --labels 0.0001": (
-        "asked for 0.0001 labels, that is 0 for 2 classes, expected at least one a class: ask for more"
+        "found the amount of labels '0.0001', which is 0 for 2 classes, expected at least one a class: ask for more"
     ),
     "finetune --out out --data images --labels 100/class": (
         "asked for 100/class labels, but of the training images class ant has 4, class bee has 4: ask for fewer"

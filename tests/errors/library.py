@@ -368,7 +368,7 @@ ERRORS = {
     ),
     'load_images("images", labels="1")': (
         "DataError",
-        "asked for 1 labels, that is 1 for 2 classes, expected at least one a class: ask for more",
+        "found the amount of labels '1', which is 1 for 2 classes, expected at least one a class: ask for more",
     ),
     'load_images("images", labels="9/class")': (
         "DataError",

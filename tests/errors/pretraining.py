@@ -101,7 +101,7 @@ ERRORS = {
     "pretrain --out out --depth 3": "found --depth 3, which --task classification has not: leave it out",
     "pretrain --out out --workers 2": ("found --workers 2, which decode a stream: give --stream too, or leave it out"),
     "pretrain --out out --stream true --data digits": (
-        "found the digits of scikit-learn, which are small: leave out --stream"
+        "found the digits of scikit-learn, which are not read as a stream: leave out --stream"
     ),
     "pretrain --out out --data images --rule wta --rule.classes 3": (
         "pre-training has images alone, and WTA needs labels: leave classes out"

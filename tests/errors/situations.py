@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 import fasthebb
 from fasthebb import HPCA, Plasticity, Rule
-from fasthebb.data import ImageSet, MaskedSet
+from fasthebb.data import ImageSet, MaskedSet, Preprocessing, StreamSet, load_stream
 from fasthebb.models import Network, cnn6
 
 ROWS = np.random.default_rng(0).normal(size=(3, 4))
@@ -79,3 +79,13 @@ def some_masks() -> MaskedSet:
     """An image with a mask."""
     mask: Tensor = torch.zeros(8, 8, dtype=torch.uint8)
     return MaskedSet([torch.zeros(1, 8, 8, dtype=torch.uint8)], [mask], ["a"])
+
+
+def fitted(**options: bool) -> Preprocessing:
+    """Fitted on images of 32 x 32 pixels."""
+    return Preprocessing.fit(torch.rand(9, 1, 32, 32, generator=torch.Generator().manual_seed(0)), **options)
+
+
+def streamed() -> StreamSet:
+    """An image that stays where it is."""
+    return load_stream("phone", need_labels=False, workers=0).unlabelled

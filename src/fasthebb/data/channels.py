@@ -32,8 +32,11 @@ def common_channels(images: Mapping[int, Sequence[str]]) -> int:
         return max(found)
     if len(found) == 1:
         return found.pop()
-    listed = "; ".join(f"{len(names)} of {channels}, such as {names[0]}" for channels, names in sorted(images.items()))
-    raise DataError(f"found images with different numbers of channels ({listed}): divide the folder or remove the few")
+    listed = "; ".join(
+        f"{count_of(len(names), 'image')} of {count_of(channels, 'channel')}, such as {names[0]}"
+        for channels, names in sorted(images.items())
+    )
+    raise DataError(f"found {listed}, expected one number of channels: divide the folder or remove the few")
 
 
 def convert(pixels: NDArray[Any], channels: int) -> NDArray[Any]:

@@ -11,6 +11,7 @@ that the 0.5 and 99.5 percentiles of that image's values, all channels together,
 
 from __future__ import annotations
 
+import logging
 import struct
 from io import BytesIO
 from typing import Any
@@ -36,6 +37,21 @@ class UnreadableError(ValueError):
 
 
 Pixels = NDArray[Any]
+
+
+def why_unreadable(error: Exception) -> str:
+    """Why a file could not be decoded: what a decoder says of it, and nothing of the decoder's own inside.
+
+    >>> why_unreadable(IndexError("list index out of range")), why_unreadable(UnreadableError("the file is empty"))
+    ('it is damaged, or of a kind that is not read', 'the file is empty')
+    """
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has more pixels than the {MAX_PIXELS} that are read"
+    if isinstance(error, LookupError | TypeError | AttributeError | struct.error):
+        return "it is damaged, or of a kind that is not read"
+    reason = reason_of(error)
+    # Pillow names a memory address here.
+    return "not an image, or damaged at its beginning" if "cannot identify image file" in reason else reason
 
 
 def decode(content: bytes | Pixels, image_size: int) -> Pixels:
@@ -178,6 +194,7 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLES_PER_PIXEL = 258, 262, 277
 _STRIP_OFFSETS, _ROWS_PER_STRIP = 273, 278
 _WHITE_IS_ZERO = 0
 _UNASSOCIATED_ALPHA = 2
+_UNSAID = logging.NullHandler()
 
 
 def _tiff(content: bytes, image_size: int) -> Pixels:
@@ -192,7 +209,7 @@ def _tiff(content: bytes, image_size: int) -> Pixels:
     except (UnreadableError, DataError):
         raise
     except Exception as error:  # tifffile fails in many ways on damaged files
-        raise UnreadableError(f"the TIFF is damaged, or of a kind that is not read: {reason_of(error)}") from error
+        raise UnreadableError(f"the TIFF cannot be read: {why_unreadable(error)}") from error
 
 
 def _keeps_all(image: Image.Image) -> bool:
@@ -204,7 +221,7 @@ def _keeps_all(image: Image.Image) -> bool:
     tags: Any = getattr(image, "tag_v2", {})
     rows = tags.get(_ROWS_PER_STRIP, image.height)
     if _STRIP_OFFSETS in tags and (rows < 1 or len(tags[_STRIP_OFFSETS]) * rows < image.height):
-        raise UnreadableError(f"the TIFF is cut short or damaged: rows of its {image.height} are missing")
+        raise UnreadableError(f"the TIFF is cut short or damaged: some of its {image.height} rows are missing")
     if getattr(image, "n_frames", 1) > 1:
         return False
     bits = tags.get(_BITS_PER_SAMPLE, (1,))
@@ -212,6 +229,13 @@ def _keeps_all(image: Image.Image) -> bool:
     if max(bits) > 8:
         return bool(samples == 1 and tags.get(_PHOTOMETRIC) != _WHITE_IS_ZERO)
     return bool(samples <= 4 and image.mode != "RGBX")
+
+
+def import_tifffile() -> Any:
+    """The package, which tells of damage as an error, and not beside it on stderr too."""
+    tifffile = import_optional("tifffile", "medical")
+    logging.getLogger("tifffile").addHandler(_UNSAID)
+    return tifffile
 
 
 def first_series(file: Any) -> Any:
@@ -225,7 +249,7 @@ def _tiff_pixels(content: bytes) -> Pixels:
 
     Colour comes with a dimension of its own; then further planes are pages, of which the first is taken.
     """
-    tifffile = import_optional("tifffile", "medical")
+    tifffile = import_tifffile()
     with tifffile.TiffFile(BytesIO(content)) as file:
         series = first_series(file)
         sizes = dict(zip(series.axes, series.shape, strict=True))

@@ -50,6 +50,13 @@ def reason_of(error: BaseException) -> str:
     return (lines[0] if lines else type(error).__name__)[:160]
 
 
+def unreadable(name: str, reason: str) -> DataError:
+    """The error for a file that cannot be read, where such files are not skipped."""
+    return DataError(
+        f"cannot read '{name}': {reason}; mend or remove it, or leave out strict (--strict), which skips it"
+    )
+
+
 def missing_path(path: Path, what: str) -> DataError:
     """The error for a path that is not there, or not a file, with the nearest name beside it that is."""
     if path.is_dir():
@@ -80,4 +87,4 @@ def import_optional(module: str, extra: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
-        raise DataError(f"this data needs the package '{package}': pip install fasthebb[{extra}]") from error
+        raise DataError(f"these data need the package {package}: pip install 'fasthebb[{extra}]'") from error

@@ -14,7 +14,7 @@ from typing import IO, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from fasthebb.data.errors import DataError, first_few, reason_of
+from fasthebb.data.errors import DataError, count_of, first_few, reason_of
 from fasthebb.data.items import SPLIT_NAMES, Item, Source, Split, image_of
 from fasthebb.data.reading import available_memory
 
@@ -74,7 +74,9 @@ def idx_source(description: str, root: Path, files: Sequence[str]) -> Source:
             for row in range(len(images))
         ]
     if not items:
-        raise DataError(f"found no images in '{description}' ({first_few(files)})")
+        raise DataError(
+            f"found no images in '{description}' ({first_few(files)}), expected at least one: get the files again"
+        )
     return Source(description, items)
 
 
@@ -88,17 +90,20 @@ def _read(path: Path, dimensions: int) -> NDArray[np.uint8]:
     try:
         with opener(path, "rb") as opened:
             file = cast(IO[bytes], opened)
-            zeros, kind, found = struct.unpack(">HBB", file.read(4))
-            if (zeros, kind, found) != (0, _UNSIGNED_BYTES, dimensions):
-                raise ValueError(f"expected bytes in {dimensions} dimensions")
-            shape = struct.unpack(f">{dimensions}I", file.read(4 * dimensions))
+            head = file.read(4)
+            if head != struct.pack(">HBB", 0, _UNSIGNED_BYTES, dimensions):
+                raise ValueError(f"expected an IDX file of bytes in {count_of(dimensions, 'dimension')}")
+            sides = file.read(4 * dimensions)
+            if len(sides) < 4 * dimensions:
+                raise ValueError("it is cut short")
+            shape = struct.unpack(f">{dimensions}I", sides)
             size = int(np.prod(shape, dtype=np.float64))
             values = _at_most(file, size + 1)  # no more is unpacked than there should be
-    except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
+    except (OSError, EOFError, zlib.error, ValueError) as error:
         raise DataError(f"cannot read '{path}': {reason_of(error)}; get it again") from error
     if len(values) != size:
-        more = "more" if len(values) > size else f"{len(values)}"
-        raise DataError(f"found {more} values in '{path}', its head says {size}: get it again")
+        found = "more" if len(values) > size else f"{len(values)}"
+        raise DataError(f"found {found} values in '{path}', expected {size}, as its head says: get it again")
     return np.frombuffer(values, np.uint8).reshape(shape)
 
 

@@ -65,7 +65,9 @@ def apply_label_file(source: Source, path: Path, root: Path, group: str | None) 
             alike = by_base.get(name, [])
             if len(alike) > 1:
                 listed = first_few(source.items[one].name for one in alike)
-                raise DataError(f"'{path}' names '{file}', which {len(alike)} images are called ({listed}): give paths")
+                raise DataError(
+                    f"'{path}' names '{file}', which {len(alike)} images are called ({listed}): give its path"
+                )
             position = alike[0] if alike else None
         if position is None:
             missing.append(file or "an empty name")
@@ -120,7 +122,9 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     except UnicodeDecodeError as error:
         raise DataError(f"'{path}' is not UTF-8 text: save it as CSV UTF-8") from error
     except csv.Error as error:
-        raise DataError(f"'{path}' is no table of comma-separated values ({reason_of(error)})") from error
+        raise DataError(
+            f"'{path}' is no table of comma-separated values ({reason_of(error)}): save it as CSV again"
+        ) from error
     if not records:
         raise DataError(f"found no lines in '{path}' below the header, expected one an image: file, label")
     return header, records

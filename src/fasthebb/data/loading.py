@@ -84,7 +84,7 @@ def load_images(
     plan.add_unlabelled(extra)
     if not plan.train and not plan.unlabelled:
         raise DataError(
-            f"found only images of validation or test in '{data}', expected some to train on: give them too"
+            f"found only images of validation or test in '{data}', expected some to train on: give these too"
         )
     if labels is not None and plan.train:  # before the long reading, so that a mistake is told at once
         plan.check_draw(labels, seed)
@@ -176,7 +176,8 @@ def load_for_scoring(
         plan = make_plan(replace(source, items=items, classes=list(classes)), need_labels=False)
         items = {"train": plan.train, "validation": plan.validation, "test": plan.test}[split]
     if not items:
-        raise DataError(f"found no labelled images for {split} in '{data}': give labelled ones, or another split")
+        of_split = "" if split == "all" else f" for {split}"
+        raise DataError(f"found no labelled images{of_split} in '{data}': give labelled ones, or another split")
     check_memory(items, image_size, channels)
     decoded = read_items(items, image_size, strict=strict, progress=progress)
     return _readable(items, decoded, list(source.skipped), str(data), image_size, channels, classes)

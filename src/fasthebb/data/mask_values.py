@@ -92,7 +92,10 @@ class MaskValues:
         try:
             return cls(np.array([0, *(int(name) for name in names[1:])], np.int64), ignore)
         except ValueError as error:
-            raise DataError(f"found the classes {first_few(names, 10)}, expected values of masks") from error
+            raise DataError(
+                f"found a network of the classes {first_few(names, 10)}, expected the values that they have in masks: "
+                f"give one that was trained on such masks"
+            ) from error
 
     def names(self) -> list[str]:
         """Class names: the values, but for the background and a lone foreground."""

@@ -98,7 +98,9 @@ def load_masked(
     plan = _plan(source, testing, need_masks)
     plan.add_unlabelled(extra)
     if not plan.train and not plan.unlabelled:
-        raise DataError(f"found only images of validation or test in '{data}', expected some to train on: give them")
+        raise DataError(
+            f"found only images of validation or test in '{data}', expected some to train on: give these too"
+        )
     if labels is not None and plan.train and need_masks:  # before the long reading, so that a mistake is told at once
         masks_asked(len(plan.train), labels)
 
@@ -156,7 +158,8 @@ def _plan(source: Source, testing: bool, need_masks: bool) -> Plan:
     plan = make_plan(source, need_labels=False, testing=testing)
     if need_masks and not plan.train:
         raise DataError(
-            f"found only masks of validation or test in '{source.description}', expected some to train on: give them"
+            f"found only masks of validation or test in '{source.description}', expected some to train on: give these "
+            f"too"
         )
     missing = [name for name, part in (("validation", plan.validation), ("test", plan.test)) if not part]
     if need_masks and testing and missing:

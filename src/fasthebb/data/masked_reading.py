@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from fasthebb.data.decoding import Pixels
-from fasthebb.data.errors import DataError, reason_of
+from fasthebb.data.decoding import Pixels, why_unreadable
+from fasthebb.data.errors import DataError, unreadable
 from fasthebb.data.items import Item
 from fasthebb.data.native import MaskError, decode_mask, decode_native
 from fasthebb.data.reading import available_memory
@@ -102,12 +102,9 @@ def _attempt(item: Item, act: Callable[[], T], strict: bool) -> T | str:
     except MaskError as error:
         raise DataError(f"the mask '{item.name}' {error}: draw or export it again") from error
     except Exception as error:  # decoders fail in any way at all on damaged files
-        reason = reason_of(error)
-        if "cannot identify image file" in reason:  # Pillow names a memory address here
-            reason = "not an image, or damaged at its beginning"
         if strict:
-            raise DataError(f"cannot read '{item.name}': {reason}; mend or remove it, or skip such files") from error
-        return reason
+            raise unreadable(item.name, why_unreadable(error)) from error
+        return why_unreadable(error)
 
 
 def _check_fit(image: str, size: tuple[int, ...], mask: str, own: tuple[int, ...]) -> None:

@@ -24,6 +24,7 @@ from fasthebb.data.decoding import (
     _plain,
     _tiff_pixels,
     first_series,
+    import_tifffile,
     stretch,
 )
 from fasthebb.data.errors import import_optional
@@ -145,7 +146,7 @@ def _tiff_mask(content: bytes) -> Pixels:
     stack = read_stack(content)
     if stack is not None:
         return stack
-    with import_optional("tifffile", "medical").TiffFile(BytesIO(content)) as file:
+    with import_tifffile().TiffFile(BytesIO(content)) as file:
         series = first_series(file)
         if series.axes not in ("YX", "YXS"):
             raise MaskError(f"has the axes {series.axes}, expected one channel of class numbers")

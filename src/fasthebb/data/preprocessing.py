@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from fasthebb.data.errors import DataError
+from fasthebb.data.errors import DataError, count_of
 from fasthebb.data.images import ImageSet
 from fasthebb.data.masked import MaskedSet
 
@@ -132,7 +132,7 @@ class Preprocessing(nn.Module):
             DataError: if the channels differ from the fitted ones, or tiles do not fit.
         """
         if images.ndim not in (4, 5) or images.shape[1] != len(self.mean):
-            raise DataError(f"found images {tuple(images.shape)}, expected {len(self.mean)} channels: (N, C, H, W)")
+            raise DataError(f"found images {tuple(images.shape)}, expected (N, {len(self.mean)}, H, W)")
         if images.ndim == 5 and self.whitening is not None:
             raise DataError(f"found volumes {tuple(images.shape)}, this preprocessing whitens flat images (N, C, H, W)")
         x = self._standardise(images)
@@ -173,14 +173,18 @@ class Preprocessing(nn.Module):
             mean, std = (torch.tensor(json.loads(metadata[key]), dtype=torch.float32) for key in ("mean", "std"))
             channels, image_size, tile = (int(json.loads(metadata[key])) for key in ("channels", "image_size", "tile"))
         except (KeyError, ValueError, TypeError, OverflowError) as error:
-            raise DataError(f"found no usable preprocessing beside the weights ({error!r}): save them again") from error
+            raise DataError("found no usable preprocessing beside the weights: save them again") from error
         whitening = tensors.get(_WHITENING_KEY)
         if not (mean.isfinite().all() and std.isfinite().all() and (std > 0).all()):
-            raise DataError(f"found the means {mean.tolist()} and deviations {std.tolist()} beside the weights")
+            raise DataError(
+                f"found the means {mean.tolist()} and deviations {std.tolist()} beside the weights, expected finite "
+                f"numbers, and deviations above 0: save them again"
+            )
         if mean.shape != (channels,) or std.shape != (channels,) or (tile > 0) != (whitening is not None):
             raise DataError(
-                f"found {mean.numel()} means, {std.numel()} deviations and {'a' if whitening is not None else 'no'} "
-                f"whitening matrix for {channels} channels and tile {tile}: the file is incomplete, save it again"
+                f"found {count_of(mean.numel(), 'mean')}, {count_of(std.numel(), 'deviation')} and "
+                f"{'a' if whitening is not None else 'no'} whitening matrix for {count_of(channels, 'channel')} and "
+                f"tile {tile} beside the weights: save them again"
             )
         return cls(mean, std, image_size, whitening, tensors.get(_TILE_MEAN_KEY))
 

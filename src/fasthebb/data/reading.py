@@ -12,8 +12,8 @@ from typing import Any
 from numpy.typing import NDArray
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from fasthebb.data.decoding import decode
-from fasthebb.data.errors import DataError, reason_of
+from fasthebb.data.decoding import decode, why_unreadable
+from fasthebb.data.errors import DataError, unreadable
 from fasthebb.data.items import Item
 
 _CHUNK = 32  # images a task: handing one over costs as much as decoding a small one
@@ -67,12 +67,9 @@ def read_item(item: Item, image_size: int, strict: bool) -> Decoded:
     except DataError:
         raise
     except Exception as error:  # decoders fail in any way at all on damaged files
-        reason = reason_of(error)
-        if "cannot identify image file" in reason:  # Pillow names a memory address here
-            reason = "not an image, or damaged at its beginning"
         if strict:
-            raise DataError(f"cannot read '{item.name}': {reason}; mend or remove it, or skip such files") from error
-        return reason
+            raise unreadable(item.name, why_unreadable(error)) from error
+        return why_unreadable(error)
 
 
 def check_memory(items: Sequence[Item], image_size: int, channels: int | None) -> None:

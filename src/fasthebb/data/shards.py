@@ -16,6 +16,22 @@ _LABEL_SUFFIXES = ("cls", "txt")
 _LONGEST_LABEL = 1000  # bytes; more is a caption or a mistake
 
 
+class NoImagesError(DataError):
+    """Shards without images.
+
+    Args:
+        description: how the summary calls the data.
+        skipped: names of shards, and why they were not read.
+    """
+
+    def __init__(self, description: str, skipped: Sequence[tuple[str, str]]) -> None:
+        reason = f" ({skipped[0][1]})" if skipped else ""
+        super().__init__(
+            f"found no images in the shards of '{description}'{reason}: expected uncompressed .tar files of images"
+        )
+        self.reason = skipped[0][1] if skipped else ""
+
+
 def shard_source(description: str, root: Path, files: Sequence[str], strict: bool) -> Source:
     """The images of tar shards, with labels from ``.cls`` or ``.txt`` of the same name.
 
@@ -79,8 +95,7 @@ def shard_source(description: str, root: Path, files: Sequence[str], strict: boo
                 )
             )
     if not items:
-        reason = f" ({skipped[0][1]})" if skipped else ""
-        raise DataError(f"found no images in the shards of '{description}'{reason}: expected uncompressed .tar files")
+        raise NoImagesError(description, skipped)
     return Source(description, items, classes, skipped=skipped)
 
 
@@ -100,8 +115,12 @@ def _class_names(path: Path) -> list[str] | None:
     """The lines of a list of classes; a name that comes again (ImageNet has two cranes) gets its number as well."""
     if not path.is_file():
         return None
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"'{path}' is not UTF-8 text: save it as UTF-8, one class a line") from error
     names: list[str] = []
-    for line in path.read_text("utf-8").splitlines():
+    for line in text.splitlines():
         if name := line.strip():
             names.append(f"{name} ({len(names)})" if name in names else name)
     return names

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fasthebb.data.augmentation import Augmentation, augmented, check_augmentation, draw_augmentation
 from fasthebb.data.batches import Batches, epoch_generator
-from fasthebb.data.errors import DataError, count_of, first_few
+from fasthebb.data.errors import DataError, count_of, first_few, unreadable
 from fasthebb.data.images import ImageSet
 from fasthebb.data.preprocessing import Preprocessing
 from fasthebb.data.stream_order import epoch_order
@@ -195,7 +195,7 @@ class StreamBatches:
                 return
             name = self.dataset.source.name_of(int(self.dataset.rows[positions[at]]))
             if self.dataset.strict:
-                raise DataError(f"cannot read '{name}': {reason}; mend or remove it, or skip such files")
+                raise unreadable(name, reason)
             self.dataset.unreadable[name] = reason
 
 

@@ -89,7 +89,7 @@ def load_stream(
     for_training = np.concatenate([splits.train, splits.unlabelled, np.arange(len(source), len(every), dtype=np.int64)])
     if not len(for_training):
         raise DataError(
-            f"found only images of validation or test in '{data}', expected some to train on: give them too"
+            f"found only images of validation or test in '{data}', expected some to train on: give these too"
         )
     notes = list(splits.notes)
     if image_size is None:

@@ -106,7 +106,12 @@ class ParquetPart(Part):
             return np.full(self.count, -1, np.int32), []
         parquet = import_optional("pyarrow.parquet", "train")
         with self._opener(self.path) as stream, parquet.ParquetFile(stream) as file:
-            column = file.read(columns=[self._label]).column(self._label).combine_chunks().dictionary_encode()
+            column = file.read(columns=[self._label]).column(self._label).combine_chunks()
+        if import_optional("pyarrow.types", "train").is_nested(column.type):
+            for value in column.to_pylist():
+                class_name(value, None, self.path)  # which says that a list is no label
+            return np.full(self.count, -1, np.int32), []
+        column = column.dictionary_encode()
         named = [class_name(value, self.classes, self.path) for value in column.dictionary.to_pylist()]
         table, names = positions_of(named)
         return table[column.indices.fill_null(len(named)).to_numpy(zero_copy_only=False)], names
@@ -152,5 +157,7 @@ def stream_parquet(
     classes = next((part.classes for part in reversed(parts) if part.classes is not None), None)
     kept: list[Part] = [part for part in parts if part.count]
     if not kept:
-        raise DataError(f"found no rows in the tables of '{description}': download them again")
+        raise DataError(
+            f"found no rows in the tables of '{description}', expected an image in each: download them again"
+        )
     return StreamSource(description, kept, classes, [], roots)

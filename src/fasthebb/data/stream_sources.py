@@ -9,11 +9,12 @@ from typing import Any
 
 from fasthebb.data.errors import DataError, import_optional, missing_path, reason_of
 from fasthebb.data.folders import is_image
+from fasthebb.data.idx import is_idx
 from fasthebb.data.stream_folder import paths_in_order, stream_folder
 from fasthebb.data.stream_parquet import stream_parquet
 from fasthebb.data.stream_parts import StreamSource
 from fasthebb.data.stream_tar import stream_shards
-from fasthebb.data.tables import has_images
+from fasthebb.data.tables import has_images, quiet_hub
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _LOOKED_AT = 1000
@@ -37,7 +38,7 @@ def open_stream(data: str | Path, *, strict: bool = False, plain: bool = False, 
         if _HUB_NAME.fullmatch(str(data)) and str(data) != "digits" and not path.suffix:
             return _hub_stream(str(data))
         if str(data) == "digits":
-            raise DataError("found the digits of scikit-learn, which are small: leave out --stream")
+            raise DataError("found the digits of scikit-learn, which are not read as a stream: leave out --stream")
         raise missing_path(path, "data")
     if path.is_dir():
         return _folder_of_something(path, strict, plain, progress)
@@ -52,7 +53,7 @@ def _folder_of_something(path: Path, strict: bool, plain: bool, progress: bool) 
     """Tables, shards or image files, by what comes first; a large folder of images is not listed for it."""
     tables: list[str] = []
     shards: list[str] = []
-    images = 0
+    idx = images = 0
     for number, file in enumerate(paths_in_order(path)):
         if file.lower().endswith(".parquet"):
             tables.append(file)
@@ -60,12 +61,15 @@ def _folder_of_something(path: Path, strict: bool, plain: bool, progress: bool) 
             shards.append(file)
         else:
             images += is_image(path, file)
+            idx += is_idx(file)
         if number >= _LOOKED_AT and not tables and not shards:
             break
     if tables and (not images or has_images(path / tables[0])):
         return _tables(path, path, tables)
     if shards and not images:
         return stream_shards(str(path), path, shards, strict=strict, progress=progress)
+    if idx and not images:
+        raise DataError(f"found IDX files in '{path}', which are not read as a stream: leave out --stream")
     return stream_folder(path, strict=strict, plain=plain)
 
 
@@ -82,7 +86,8 @@ def _hub_stream(name: str) -> StreamSource:
     """
     datasets = import_optional("datasets", "train")
     try:
-        found: dict[Any, Any] = dict(datasets.load_dataset_builder(name).config.data_files or {})
+        with quiet_hub():
+            found: dict[Any, Any] = dict(datasets.load_dataset_builder(name).config.data_files or {})
     except Exception as error:  # network, authentication, missing configuration, unsupported scripts
         raise DataError(
             f"'{name}' is no path here, and as a name on the Hugging Face Hub it could not be found "

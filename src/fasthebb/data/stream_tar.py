@@ -10,10 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from fasthebb.data.errors import DataError, count_of
+from fasthebb.data.errors import count_of
 from fasthebb.data.folders import IMAGE_SUFFIXES
 from fasthebb.data.items import split_in_name
-from fasthebb.data.shards import _LABEL_SUFFIXES, _LONGEST_LABEL, _class_names, _class_of, _read_part, shard_source
+from fasthebb.data.shards import (
+    _LABEL_SUFFIXES,
+    _LONGEST_LABEL,
+    NoImagesError,
+    _class_names,
+    _class_of,
+    _read_part,
+    shard_source,
+)
 from fasthebb.data.stream_index_cache import Arrays, as_bytes, as_texts, index_file, load_index, store_index
 from fasthebb.data.stream_parts import SPLITS, Part, StreamSource, positions_of
 from fasthebb.data.stream_tar_headers import UnusualTarError, members
@@ -95,8 +103,7 @@ def stream_shards(
         if len(index["offsets"]):
             parts.append(TarPart(root / name, name, classes, index, known))
     if not parts:
-        reason = f" ({skipped[0][1]})" if skipped else ""
-        raise DataError(f"found no images in the shards of '{description}'{reason}: expected uncompressed .tar files")
+        raise NoImagesError(description, skipped)
     return StreamSource(description, parts, classes, skipped, (str(root.resolve()),))
 
 
@@ -142,10 +149,10 @@ def _thorough_index(path: Path, strict: bool) -> Arrays:
     """By ``shard_source``, which knows all of tar and what to do about damage."""
     try:
         source = shard_source(str(path), path.parent, [path.name], strict)
-    except DataError as error:
-        if strict or "found no images in the shards" not in str(error):
+    except NoImagesError as error:
+        if strict:
             raise
-        return _arrays([], [str(error)])
+        return _arrays([], [error.reason])
     rows = []
     for item in source.items:
         assert isinstance(item.read, partial)

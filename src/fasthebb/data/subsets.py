@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fasthebb.data.errors import DataError, first_few
+from fasthebb.data.errors import DataError, count_of, first_few
 
 _EXPECTED = "expected a total (400), a fraction with a decimal point (0.01; 1.0 is all) or a count a class (5/class)"
 
@@ -42,20 +42,24 @@ def labels_asked(labels: Tensor, amount: str, classes: Sequence[str] = ()) -> in
     kind, number = _parse(amount)
     present, sizes = torch.unique(labels[labels >= 0], return_counts=True)
     total = int(sizes.sum())
+    if not total:
+        raise DataError(f"found the amount of labels '{amount}', but no labels in the training images: give some")
     if kind == "a class":
         names = [classes[label] if classes else str(label) for label in present.tolist()]
         short = [f"class {name} has {size}" for name, size in zip(names, sizes.tolist(), strict=True) if size < number]
-        if short or not total:
-            found = first_few(short) if short else "there are no labels"
+        if short:
+            found = first_few(short)
             raise DataError(f"asked for {amount} labels, but of the training images {found}: ask for fewer")
         return int(number) * len(present)
     count = int(number) if kind == "total" else int(number * total + 0.5)
     if count > total:
-        raise DataError(f"asked for {count} labels, there are {total} in the training images: ask for fewer")
+        raise DataError(
+            f"asked for {count_of(count, 'label')}, there are {total} in the training images: ask for fewer"
+        )
     if count < len(present):
         raise DataError(
-            f"asked for {amount} labels, that is {count} for {len(present)} classes, expected at least one a class: "
-            f"ask for more"
+            f"found the amount of labels '{amount}', which is {count} for {count_of(len(present), 'class')}, expected "
+            f"at least one a class: ask for more"
         )
     return count
 
@@ -97,7 +101,9 @@ def labelled_subset(
         True
     """
     if groups is not None and len(groups) != len(labels):
-        raise DataError(f"found {len(groups)} groups for {len(labels)} labels, expected one an image")
+        raise DataError(
+            f"found {count_of(len(groups), 'group')} for {count_of(len(labels), 'label')}, expected one an image"
+        )
     kind, number = _parse(amount)
     count = labels_asked(labels, amount, classes)
     rows: list[int] = torch.nonzero(labels >= 0).reshape(-1).tolist()

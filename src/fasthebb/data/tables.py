@@ -6,7 +6,8 @@ import json
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,23 @@ def parquet_source(description: str, root: Path, files: Sequence[str], group: st
                     )
                 )
                 row += 1
+    if not items:
+        raise DataError(
+            f"found no rows in the tables of '{description}', expected an image in each: download them again"
+        )
     return Source(description, items, classes, columns, grouped)
+
+
+@contextmanager
+def quiet_hub() -> Iterator[None]:
+    """Without what the Hub's package tells of each of its attempts while there is no connection: one line is enough."""
+    hub_logging = import_optional("huggingface_hub.utils.logging", "train")
+    verbosity = hub_logging.get_verbosity()
+    hub_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        hub_logging.set_verbosity(verbosity)
 
 
 def hub_source(name: str, group: str | None) -> Source:
@@ -147,18 +164,14 @@ def hub_source(name: str, group: str | None) -> Source:
         DataError: if it cannot be fetched or has no images.
     """
     datasets = import_optional("datasets", "train")
-    hub_logging = import_optional("huggingface_hub.utils.logging", "train")
-    verbosity = hub_logging.get_verbosity()
-    hub_logging.set_verbosity_error()  # without a connection it tells of each of its attempts; one line is enough
     try:
-        loaded = datasets.load_dataset(name)
+        with quiet_hub():
+            loaded = datasets.load_dataset(name)
     except Exception as error:  # network, authentication, missing configuration, unsupported scripts
         raise DataError(
             f"'{name}' is no path here, and as a name on the Hugging Face Hub it could not be loaded "
             f"({type(error).__name__}: {reason_of(error)}): check the spelling and the connection, or give a folder"
         ) from error
-    finally:
-        hub_logging.set_verbosity(verbosity)
     items: list[Item] = []
     classes: list[str] | None = None
     columns: list[str] = []
@@ -166,7 +179,7 @@ def hub_source(name: str, group: str | None) -> Source:
     for split_name, table in loaded.items():
         images = [column for column, kind in table.features.items() if isinstance(kind, datasets.Image)]
         if not images:
-            raise DataError(f"found no image column in '{name}' ({first_few(table.column_names, 8)})")
+            raise DataError(f"found no image column in '{name}' ({first_few(table.column_names, 8)}): expected 'image'")
         image = _preferred(images, _IMAGE_COLUMNS)
         labels = [column for column, kind in table.features.items() if isinstance(kind, datasets.ClassLabel)]
         labels = labels or [column for column in _LABEL_COLUMNS if column in table.column_names]
@@ -215,7 +228,9 @@ def class_name(value: Any, names: Sequence[str] | None, where: str) -> str | Non
     if names is None:
         return str(value)
     if not 0 <= value < len(names):
-        raise DataError(f"found the label {value} in '{where}', expected 0 to {len(names) - 1}, its class names")
+        raise DataError(
+            f"found the label {value} in '{where}', expected 0 to {len(names) - 1}: it names {len(names)} classes"
+        )
     return str(names[value])
 
 

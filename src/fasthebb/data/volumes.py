@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fasthebb.data.decoding import MAX_PIXELS, UnreadableError, first_series, stretch
+from fasthebb.data.decoding import MAX_PIXELS, UnreadableError, first_series, import_tifffile, stretch
 from fasthebb.data.errors import import_optional
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
@@ -155,7 +155,7 @@ def read_stack(content: bytes) -> Values | None:
         UnreadableError: if it is damaged, too large, or its axes do not say which is which.
         DataError: if tifffile is missing.
     """
-    tifffile = import_optional("tifffile", "medical")
+    tifffile = import_tifffile()
     with tifffile.TiffFile(BytesIO(content)) as file:
         series = first_series(file)
         axes, shape = str(series.axes), tuple(series.shape)

@@ -3,7 +3,7 @@
 import re
 
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text", "dict": "NAME: VALUE"}
-_TYPE = r".*?Expected an? <class '(?P<kind>\w+)'>.*(?:Given value|Got value): (?P<found>.*)"
+_TYPE = r".*?Expected an? <class '(?P<kind>(?!NoneType)\w+)'>.*(?:Given value|Got value): (?P<found>.*)"
 _RULE = r"Parser key \"rule\": "
 _FIELD = _RULE + r"Problem with given class_path '[^']*': Parser key \"(?P<name>\w+)\": "
 _REWORDED = {

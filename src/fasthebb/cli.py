@@ -164,11 +164,13 @@ def _spelled_out(given: list[str], commands: dict[str, ArgumentParser]) -> list[
 
 
 def _refuse_nothing(options_class: type, values: Any) -> None:
-    """Refuse ``NAME:`` without a value in a file of options, which the parser takes for any type."""
+    """Refuse ``NAME:`` without a value in a file of options, which the parser takes for any type, and empty texts."""
     for one in fields(options_class):
-        if values[one.name] is None and type(None) not in get_args(one.type):
+        if values[one.name] == "" or (values[one.name] is None and type(None) not in get_args(one.type)):
             name = one.name.replace("_", "-")
             raise ValueError(f"--{name}: found no value, expected one: give it, or leave the option out")
+        if isinstance(values[one.name], int) and abs(values[one.name]) >= 2**63:
+            raise ValueError(f"--{one.name.replace('_', '-')}: found {values[one.name]}, expected fewer digits")
 
 
 def _as_list(text: str) -> str:
@@ -183,7 +185,10 @@ def _explained(message: str, given: list[str], commands: dict[str, ArgumentParse
         return f"unknown command {given[0]!r}{_meant(given[0], list(commands))}"
     names = [f.name for f in fields(COMMANDS[given[0]][0])] if given[0] in commands else []
     if "unrecognized arguments" in line:
-        unknown = line.split("unrecognized arguments:")[1].split()[0].lstrip("-").split("=")[0]
+        word = line.split("unrecognized arguments:")[1].split()[0]
+        if not word.startswith("-"):
+            return f"found {word!r}, expected options alone: each begins with --, and is followed by one value"
+        unknown = word.lstrip("-").split("=")[0]
         options = [f"--{name.replace('_', '-')}" for name in [*names, "out", "config"]]
         return f"unknown option --{unknown}{_meant('--' + unknown.replace('_', '-'), options)}"
     if 'key "rule"' in line and "--rule" in given:
@@ -195,9 +200,11 @@ def _explained(message: str, given: list[str], commands: dict[str, ArgumentParse
             wrong = line.split("Option '")[1].split("'")[0]
             own = [f"--rule.{f.name}" for f in fields(RULES[rule.lower()])]
             return f"unknown option --rule.{wrong} of {rule}{_meant('--rule.' + wrong, own)}"
-    if choice := re.fullmatch(r'Parser key "(?!rule")(\w+)": .*?typing\.Literal\[([^]]*)\].* value: (\S*)', line):
+    if choice := re.fullmatch(
+        r'Parser key "(?!rule")(\w+)": .*?typing\.Literal\[([^]]*)\].*? (?:Got|Given) value: ?(\S*).*', line
+    ):
         name, known, found = choice.groups()
-        return f"--{name.replace('_', '-')}: found {found}, expected one of {known}"
+        return f"--{name.replace('_', '-')}: found {found or 'nothing'}, expected one of {known}"
     if unknown_key := re.search(r"does not accept option '(\w+)'", line):
         return f"unknown option {unknown_key[1]} in the file of --config{_meant(unknown_key[1], names)}"
     return reworded(line)

@@ -3,7 +3,7 @@
 import re
 
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text", "dict": "NAME: VALUE"}
-_TYPE = r".*?Expected an? <class '(?P<kind>(?!NoneType)\w+)'>.*(?:Given value|Got value): (?P<found>.*)"
+_TYPE = r".*?Expected an? <class '(?P<kind>(?!NoneType)\w+)'>.*(?:Given value|Got value): ?(?P<found>.*)"
 _RULE = r"Parser key \"rule\": "
 _FIELD = _RULE + r"Problem with given class_path '[^']*': Parser key \"(?P<name>\w+)\": "
 _REWORDED = {
@@ -18,6 +18,15 @@ _REWORDED = {
     ),
     _RULE + r"Problem with given class_path '(?P<found>[^']*)': No module named '(?P<name>[^']*)'": (
         "--rule: found {found}, and there is no module {name}: check the spelling and the working directory"
+    ),
+    _RULE + r"Problem .* class_path '(?P<found>[^']*)': module '(?P<module>[^']*)' has no attribute '(?P<name>\w+)'": (
+        "--rule: found {found}, and there is no {name} in the module {module}: check the spelling"
+    ),
+    r"argument --(?P<name>[\w.]+)(?:/\S+)?: expected one argument": (
+        "{option}: found no value, expected one: give it, or leave the option out"
+    ),
+    r"Parser key \"config\": Path is not a file: '(?P<found>[^']*)'": (
+        "--config: found the folder {found}, expected a file of options"
     ),
     r"Parser key \"config\": File does not exist: '(?P<found>[^']*)'": "--config: found no file {found}",
     r"Problems parsing config: (?P<found>.*)": "--config: found no YAML ({found}), expected NAME: VALUE in each line",
@@ -40,7 +49,9 @@ def reworded(line: str) -> str:
     for pattern, words in _REWORDED.items():
         if said := re.fullmatch(pattern, line):
             parts = said.groupdict()
-            parts["option"] = f"--{parts.get('name', '').replace('_', '-')}"
+            name = parts.get("name") or ""
+            parts["option"] = f"--{name if '.' in name else name.replace('_', '-')}"
+            parts["found"] = parts.get("found") or "nothing"
             if "kind" in parts:
                 parts["kind"] = _KINDS.get(parts["kind"], parts["kind"])
             return words.format(**parts)

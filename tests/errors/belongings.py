@@ -1,5 +1,6 @@
 """What users have: folders, tables, weights and runs, some as they should be and some not."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -77,9 +78,32 @@ def _files(here: Path) -> None:
     save_file({"weight": torch.zeros(2)}, here / "plain.safetensors")
     (here / "model.onnx").write_bytes(b"not a network")
     (here / "model.pt2").write_bytes(b"not a network")
-    for name, text in {"no-json": "[{", "no-list": "{}", "no-method": '[{"labels": "1.0"}]'}.items():
+    _studies(here)
+
+
+def _studies(here: Path) -> None:
+    cell = {"method": "hpca", "amount": "5", "seed": 0, "draw": 0, "readout": "finetune", "labels": 10, "top1": 50.0}
+    cell |= {"pretrain_seconds": 1.0, "pretrain_epochs": 1, "finetune_seconds": 1.0, "finetune_epochs": 1}
+    cell["folder"] = "runs/hpca"
+    summaries = {
+        "no-json": "[{",
+        "no-list": "{}",
+        "no-text": "",
+        "no-cells": "[]",
+        "no-object": "[3]",
+        "no-method": '[{"labels": "1.0"}]',
+        "cell-twice": json.dumps([cell, cell]),
+        "labels-text": json.dumps([cell | {"labels": "ten"}]),
+        "top1-high": json.dumps([cell | {"top1": 101.0}]),
+        "readout-other": json.dumps([cell | {"readout": "eyes"}]),
+        "seconds-below": json.dumps([cell | {"finetune_seconds": -1}]),
+        "method-list": json.dumps([cell | {"method": ["hpca"]}]),
+    }
+    for name, text in summaries.items():
         (here / name).mkdir()
         (here / name / "summary.json").write_text(text)
+    (here / "no-cells" / "failed.json").write_text("[{}]")
+    (here / "labels-text" / "failed.json").write_text("[3]")
 
 
 def _runs(here: Path) -> None:

@@ -20,7 +20,7 @@ from fasthebb.cli import main
 from . import situations
 from .belongings import make_belongings
 
-NAMES: dict[str, Any] = {"deepcopy": deepcopy, "fasthebb": fasthebb, "nn": nn, "np": np, "torch": torch}
+NAMES: dict[str, Any] = {"deepcopy": deepcopy, "Path": Path, "fasthebb": fasthebb, "nn": nn, "np": np, "torch": torch}
 for module in (data, evaluation, exported, hub, models, sklearn, training):
     NAMES |= {name: getattr(module, name) for name in module.__all__}
 NAMES |= vars(situations)

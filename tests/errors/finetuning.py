@@ -86,11 +86,13 @@ ERRORS = {
     "finetune --out out --student 2": (
         "--student learns from a ridge regression, once: give --ridge, and leave out --cv"
     ),
-    "finetune --out out --views 2": "found --views 2: expected a number of images, beside --ridge",
+    "finetune --out out --views 2": "found --views 2 without --ridge: give --ridge too, or leave it out",
     "finetune --out out --rule hpca --probe true": (
         "--rule lets the hidden layers learn, which --probe, --taught and --ridge leave as they are: give one"
     ),
-    "finetune --out out --cv 1": "found --cv 1 and --select last: expected at least 2 folds, and 'last'",
+    "finetune --out out --cv 1": (
+        "found --cv 1 and --select last, expected at least 2 folds (or --cv 0), and --select last"
+    ),
     "finetune --out out --taught true --code 16": (
         "--taught and --ridge make a single layer, the last: leave out --code"
     ),
@@ -124,7 +126,7 @@ ERRORS = {
         "asked for 99 masks, there are 4 for training: ask for at least one and at most those"
     ),
     "finetune --task segmentation --out out --data nuclei --probe true": (
-        "found --probe True, which --task segmentation has not: leave it out"
+        "found --probe true, which --task segmentation has not: leave it out"
     ),
     "finetune --task segmentation --out out --data nuclei --init run": (
         "run/encoder.safetensors is of a network for 'classification', expected 'segmentation': give --task "
@@ -138,5 +140,44 @@ ERRORS = {
         "found the value 2 in the mask of 'images/n3.png', which is no class: there are 0, 1, the values of "
         "the training masks; mend the mask, give it to training, or name the value of pixels that count for "
         "nothing by ignore_value (--ignore-value)"
+    ),
+    "finetune --out out --momentum -1": "found --momentum -1.0, expected a number from 0 on",
+    "finetune --out out --dropout 2": "found --dropout 2.0, expected a number from 0 to below 1",
+    "finetune --out out --epochs -2": "found --epochs -2, expected a number from 0 on",
+    "finetune --out out --frozen conv1": "found --frozen conv1, which --task classification has not: leave it out",
+    "finetune --out out --views -2 --ridge true": "found --views -2, expected a number of images, or 0 for none",
+    "finetune --out out --code -2 --data images": "found a code of -2 neurons, expected at least 1",
+    "finetune --out out --init model.onnx": (
+        "found the exported network model.onnx, which fasthebb predict alone reads: give the run folder that it is of"
+    ),
+    "finetune --out out --data images --views 5 --ridge true --augment none": (
+        "--views needs images that may be changed at random: give --augment, or leave it out"
+    ),
+    "finetune --out out --data images --stream true --cv 2": (
+        "--stream has no --cv: give images for validation and test, or leave out --stream"
+    ),
+    "finetune --out out --data images --stream true --ridge true": (
+        "--ridge and --student need the images in memory, and these are a stream (by --stream, or as too many): leave "
+        "one of them out"
+    ),
+    "finetune --out out --data images --label-file images": (
+        "found a folder 'images', expected the label file itself: give the path of the file"
+    ),
+    "finetune --out run --data images": (
+        "run holds a run of another configuration (the command is pretrain, asked for finetune; --batch-size is 8, "
+        "asked for 64; --rule is fasthebb.rules.hpca.HPCA, now left out): choose another --out, or repeat that run"
+    ),
+    "finetune --task segmentation --out out --data nuclei --cv 1": (
+        "found --cv 1, expected at least 2 folds, or 0 for none"
+    ),
+    "finetune --task segmentation --out out --data nuclei --depth 1 --frozen nothing": (
+        "frozen: 'nothing' matches no layer of the features; there are down1, down1.conv1, down1.norm1, down1.relu1, "
+        "down1.conv2, down1.norm2, down1.relu2, down2, ..."
+    ),
+    "finetune --task segmentation --out out --data nuclei --depth 1 --features-lr -1": (
+        "features_lr must not be negative, got -1.0"
+    ),
+    "finetune --task segmentation --out out --data nuclei --model fcn_resnet50 --depth 2": (
+        "found --depth 2, which fcn_resnet50 has not: leave it out"
     ),
 }

@@ -643,4 +643,167 @@ ERRORS = {
             "FASTHEBB_TRUST_PT2=1, otherwise ask for an ONNX file, which cannot"
         ),
     ),
+    'HebbianModel.from_pretrained("images")': (
+        "SharingError",
+        "found no model.safetensors in images, expected a folder of save_pretrained",
+    ),
+    'HebbianModel.from_pretrained("images", device="cpu")': (
+        "SharingError",
+        "found the argument 'device', expected force_download, token, cache_dir, local_files_only or revision",
+    ),
+    'HebbianModel.from_run("run").predict(torch.zeros(1, 1, 24, 24))': (
+        "SharingError",
+        "this is an encoder without classes, which gives features(images) alone: fine-tune it first",
+    ),
+    'HebbianModel.from_run("classifier")(torch.zeros(24, 24))': (
+        "SharingError",
+        "found (24, 24), expected a tensor of images (N, C, H, W)",
+    ),
+    'HebbianModel.from_run("classifier")([1])': (
+        "SharingError",
+        "found list, expected a tensor of images (N, C, H, W)",
+    ),
+    'HebbianModel.from_run("classifier")(torch.zeros(1, 1, 24, 24, dtype=torch.int64))': (
+        "SharingError",
+        "found images of torch.int64, expected torch.uint8, or float in [0, 1]",
+    ),
+    'HebbianModel.from_run("classifier")(torch.full((1, 1, 24, 24), 255.0))': (
+        "SharingError",
+        "found values from 255 to 255, expected uint8, or float in [0, 1]",
+    ),
+    'HebbianModel.from_run("classifier")(torch.zeros(1, 4, 24, 24))': (
+        "DataError",
+        "found 4 channels in 'image 0', asked for 1: only 1 and 3 are converted to each other",
+    ),
+    'HebbianModel.from_run("classifier").export("model.h5")': (
+        "ExportError",
+        "found the name 'model.h5', expected one that ends in .onnx or .pt2",
+    ),
+    'HebbianSegmenter.from_run("classifier")': (
+        "SharingError",
+        "classifier/classifier.safetensors is of a network for 'classification', expected 'segmentation'",
+    ),
+    "predict_logits(network(), [])": (
+        "ValueError",
+        "there are no images to predict: the loader is empty",
+    ),
+    "knn_top1(torch.ones(0, 3), torch.zeros(0), torch.ones(1, 3), torch.tensor([0]))": (
+        "ValueError",
+        "there is nothing to retrieve or to learn from: expected images of both kinds, found none of one",
+    ),
+    "knn_top1(torch.ones(2, 3), torch.zeros(3), torch.ones(1, 3), torch.tensor([0]))": (
+        "ValueError",
+        "expected features (N, 3) and labels (N,), found (2, 3) and (3,)",
+    ),
+    'svm_top1(torch.ones(2, 3), torch.tensor([0, 1]), torch.ones(1, 3), torch.tensor([0]), groups=["a"])': (
+        "ValueError",
+        "found 1 names of groups for 2 images, expected one an image",
+    ),
+    "overlay(torch.zeros(4, 4), torch.zeros(4, 4))": (
+        "ValueError",
+        "expected an image (C, *size) and a mask (*size), found (4, 4) and (4, 4)",
+    ),
+    "compare_masks([torch.zeros(4, 4)], [torch.zeros(4, 4)], 1)": (
+        "ValueError",
+        "found 1 as the number of classes, expected background and at least one more",
+    ),
+    "compare_masks([torch.zeros(4, 4)], [torch.full((4, 4), 255)], 2)": (
+        "ValueError",
+        "mask 0 has no pixel that counts, all are 255: leave its image out",
+    ),
+    "compare_masks([torch.zeros(4, 4)], [torch.full((4, 4), 7)], 2)": (
+        "ValueError",
+        "mask 0: true classes must lie between 0 and 1, found 7 to 7",
+    ),
+    "mean_interval([])": (
+        "ValueError",
+        "a mean needs at least one value",
+    ),
+    "predict_tiles(nn.Identity(), torch.zeros(1, 8, 8), nn.Identity(), tile=4, overlap=0, classes=3)": (
+        "ValueError",
+        "expected logits (4, 3, 4, 4) of the network, got (4, 1, 4, 4)",
+    ),
+    'build_model("vgg11", image_size=9)': (
+        "ValueError",
+        "vgg11: images must be at least 32 pixels wide and high, got 9",
+    ),
+    "cnn8(2, image_size=4)": (
+        "ValueError",
+        "cnn8: images must be at least 8 pixels wide and high, got 4",
+    ),
+    'build_model("cnn6", code=-1)': (
+        "ValueError",
+        "found a code of -1 neurons, expected at least 1",
+    ),
+    'build_segmentation("unet", classes=2, dims=3, depth=0)': (
+        "ValueError",
+        "unet: depth must be at least 1, got 0",
+    ),
+    'build_segmentation("fcn_resnet50", classes=2, dims=3)': (
+        "ValueError",
+        "fcn_resnet50 of torchvision is for images, got dims=3: choose unet for volumes",
+    ),
+    "VAE(network(), latent=0)": (
+        "ValueError",
+        "latent must be at least 1, got 0",
+    ),
+    "fasthebb.attach(nn.Linear(3, 2), fasthebb.HPCA(), reduce_dtype=torch.float16)": (
+        "ValueError",
+        "reduce_dtype: found torch.float16, expected None (as the sums are) or torch.bfloat16",
+    ),
+    'fasthebb.attach(nn.Sequential(nn.Embedding(3, 2), nn.Linear(2, 2)), {"0": fasthebb.HPCA()})': (
+        "ValueError",
+        (
+            "pattern '0' names '0', which cannot learn: Embedding is not a kind of layer that learns: nn.Linear, "
+            "nn.Conv1d, 2d, 3d or nn.ConvTranspose1d, 2d, 3d; exclude=['0'] leaves it out"
+        ),
+    ),
+    'plasticity(rule=fasthebb.HPCA(max_lr=0.1)).load_state_dict({".direction": torch.zeros(5)})': (
+        "ValueError",
+        "state '.direction': found shape (5,), expected (1, 2)",
+    ),
+    "HebbianClassifier(finetune_learning_rate=0).fit(ROWS, [0, 1, 0])": (
+        "ValueError",
+        "finetune_learning_rate: found 0, expected a positive number",
+    ),
+    "HebbianClassifier().fit(ROWS, [0, 1, 0]).score(ROWS, [-1, -1, -1])": (
+        "ValueError",
+        "found no labelled row to score, only -1",
+    ),
+    "HebbianTransformer(image_shape=(1, 2, 2)).fit(np.ones((3, 2, 2, 1)))": (
+        "ValueError",
+        "found images of shape (2, 2, 1), expected (1, 2, 2): (channels, height, width)",
+    ),
+    "MeanTeacher(unet(classes=2, depth=1, width=2), ema=None)": (
+        "ValueError",
+        "a mean teacher is a running average, found ema=None: give it a decay, such as 0.99",
+    ),
+    "SegmentationVAE(unet(classes=2, depth=1, width=2), epochs=0)": (
+        "ValueError",
+        "epochs must be at least 1, got 0",
+    ),
+    "VAEPretraining(network(), epochs=0)": (
+        "ValueError",
+        "epochs must be at least 1, got 0",
+    ),
+    'layer_features(network(), [], ["features.conv9"])': (
+        "ValueError",
+        "the network has no layer 'features.conv9': did you mean 'features.conv4'?",
+    ),
+    'layer_features(network(), [], ["features.conv1"])': (
+        "ValueError",
+        "there are no images to take features of: the loader is empty",
+    ),
+    'VAE(build_model("resnet18", channels=3), latent=4)': (
+        "ValueError",
+        "a VAE is built around convolutions one behind the other: take cnn6, cnn10 or a VGG",
+    ),
+    "vgg(classes=2, depth=12)": (
+        "ValueError",
+        "vgg: depth must be one of 11, 13, 16, 19, got 12",
+    ),
+    'save_weights(Path("a-file/w.safetensors"), {}, {})': (
+        "WeightsError",
+        "cannot write a-file/w.safetensors: ...",
+    ),
 }

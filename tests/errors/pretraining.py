@@ -94,8 +94,8 @@ ERRORS = {
     "pretrain --out taken": "taken exists and is not a run of fasthebb: choose another --out",
     "pretrain --out a-file": "a-file exists and is not a run of fasthebb: choose another --out",
     "pretrain --out run --data digits --seed 1": (
-        "run holds a run of another configuration (data is 'images', asked for 'digits'; seed is 0, asked for "
-        "1; batch_size is 8, asked for 64): choose another --out, or repeat that run"
+        "run holds a run of another configuration (--data is images, asked for digits; --seed is 0, asked for "
+        "1; --batch-size is 8, asked for 64): choose another --out, or repeat that run"
     ),
     "pretrain --out out --task painting": ("--task: found painting, expected one of 'classification', 'segmentation'"),
     "pretrain --out out --depth 3": "found --depth 3, which --task classification has not: leave it out",
@@ -117,5 +117,42 @@ ERRORS = {
     "pretrain --out out --data images --devices 0": ("found --devices 0 and --nodes 1, expected at least 1 of each"),
     "pretrain --task segmentation --out out --data no-masks --hidden 3": (
         "found --hidden 3, which --task segmentation has not: leave it out"
+    ),
+    "pretrain out": "found 'out', expected options alone: each begins with --, and is followed by one value",
+    'pretrain --out out --data ""': "--data: found no value, expected one: give it, or leave the option out",
+    "pretrain --out out --seed 99999999999999999999999": "--seed: found 99999999999999999999999, expected fewer digits",
+    "pretrain --out out --layers": "--layers: found no value, expected one: give it, or leave the option out",
+    "pretrain --out out --epochs=": "--epochs: found nothing, expected a whole number",
+    "pretrain --out out --config images": "--config: found the folder images, expected a file of options",
+    "pretrain --out out --rule fasthebb.NoSuch": (
+        "--rule: found fasthebb.NoSuch, and there is no NoSuch in the module fasthebb: check the spelling"
+    ),
+    "pretrain --out out --data images --hidden -1": "cnn6: hidden must be at least 0, got -1",
+    "pretrain --out out --model vgg9": ("there is no model 'vgg9': did you mean 'vgg19'? (models: ...)"),
+    "pretrain --out out --logger nologger": (
+        "--logger: found 'nologger', expected tensorboard, none, or the module.Class of a Lightning logger"
+    ),
+    "pretrain --out out --logger no.such": (
+        "--logger: no.such cannot be imported (No module named 'no'): expected tensorboard, none, or the module.Class "
+        "of a Lightning logger"
+    ),
+    "pretrain --out out --logger fasthebb.Rule": (
+        "--logger: fasthebb.Rule is no logger, expected tensorboard, none, or the module.Class of a Lightning logger"
+    ),
+    'pretrain --out out --logger-options "{a: 1}"': (
+        "--logger-options: found a, which are for a logger's module.Class, and --logger is tensorboard: leave them out"
+    ),
+    "pretrain --out out --devices 2 --method vae": (
+        "found --method vae, which one process does alone, expected --devices 1 and no launcher"
+    ),
+    "pretrain --out out --data images --stream true --group patient": (
+        "--stream reads labels and splits from folders, tables and shards alone: leave out --label-file and --group, "
+        "or --stream"
+    ),
+    "pretrain --out out --task segmentation --data nuclei --crop 0": (
+        "found the crop (0, 0) for flat images, expected (H, W) of at least 1 each"
+    ),
+    "pretrain --out out --task segmentation --data nuclei --ignore-value -1": (
+        "found -1 for the ignore value, expected at least 0"
     ),
 }

@@ -203,7 +203,7 @@ def test_a_single_group_or_image_says_nothing_about_others() -> None:
     [
         ([], [], 2, "at least one, found 0 and 0"),
         (["01"], [], 2, "found 1 and 0"),
-        (["01"], ["01"], 1, "found 1 classes"),
+        (["01"], ["01"], 1, "found 1 as the number of classes"),
         (["011"], ["01"], 2, r"mask 0: found a predicted mask of \(1, 3\) for a true one of \(1, 2\)"),
         (["01", "01"], ["01", ".."], 2, "mask 1 has no pixel that counts, all are 255"),
         (["02"], ["01"], 2, "mask 0: predicted classes must lie between 0 and 1, found 0 to 2"),

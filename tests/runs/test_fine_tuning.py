@@ -12,7 +12,7 @@ from torch import Tensor
 
 import fasthebb
 from fasthebb.cli import main
-from fasthebb.models import Network
+from fasthebb.models import Network, RelativeVarianceBatchNorm1d
 from fasthebb.runs import (
     EvaluateOptions,
     FinetuneOptions,
@@ -149,7 +149,7 @@ def test_a_code_is_learned_and_compared_with_the_other_layers(
         ({"taught": True, "code": 8}, "--code"),
         ({"ridge": True, "code": 8}, "--code"),
         ({"ridge": True, "probe": True}, "--ridge"),
-        ({"views": 10}, "--views 10: expected a number of images, beside --ridge"),
+        ({"views": 10}, "--views 10 without --ridge"),
         ({"views": -1, "ridge": True}, "--views -1"),
         ({"views": 10, "ridge": True, "augment": "none"}, "images that may be changed at random: give --augment"),
         ({"probe": True, "rule": fasthebb.GlobalGuided()}, "--rule"),
@@ -254,3 +254,24 @@ def test_folds_estimate_a_classifier_in_closed_form(finetune_options: FinetuneOp
     result = finetune(replace(finetune_options, ridge=True, cv=3), tmp_path / "ridge", progress=False)
     assert result["scored_by"] == "3-fold cross-validation"
     assert result["top1"] > 60
+
+
+def test_backprop_through_the_whole_network_gets_plain_batch_norms(
+    finetune_options: FinetuneOptions, tmp_path: Path
+) -> None:
+    """What is handed on is the same but for a factor a channel; a network at rest keeps it."""
+    options = replace(finetune_options, epochs=1, labels="2/class")
+    for name, changed, plain in [
+        ("usual", options, True),
+        ("asked", replace(options, norms="relative"), False),
+        ("probe", replace(options, probe=True), False),
+        ("probe-asked", replace(options, probe=True, norms="plain"), True),
+        ("beside", replace(options, rule=fasthebb.Hybrid(fasthebb.HPCA())), False),
+    ]:
+        finetune(changed, tmp_path / name, progress=False)
+        network = SavedNetwork.load(tmp_path / name, "classifier.safetensors")
+        assert network.model.get("plain_norms", False) is plain, name
+        relative = isinstance(network.classifier().features.norm5, RelativeVarianceBatchNorm1d)
+        assert relative is not plain, name
+    with pytest.raises(ValueError, match="found --norms plain without --init"):
+        finetune(replace(finetune_options, init=None, norms="plain"), tmp_path / "none", progress=False)

@@ -243,9 +243,9 @@ def test_a_folder_of_another_configuration_is_refused_and_left_alone(
     encoder: Path, pretrain_options: PretrainOptions, finetune_options: FinetuneOptions
 ) -> None:
     before = files(encoder)
-    with pytest.raises(RunError, match=r"lr is None, asked for 0.2"):
+    with pytest.raises(RunError, match=r"--lr was left out, asked for 0.2"):
         pretrain(replace(pretrain_options, lr=0.2), encoder, progress=False)
-    with pytest.raises(RunError, match=r"command is 'pretrain', asked for 'finetune'"):
+    with pytest.raises(RunError, match=r"the command is pretrain, asked for finetune"):
         finetune(finetune_options, encoder, progress=False)
     assert files(encoder) == before
 
@@ -281,7 +281,7 @@ def test_a_configuration_of_something_else_is_left_alone(
 
 @pytest.mark.parametrize(
     ("option", "value", "said"),
-    [("width", 0.2, "--width 0.2"), ("image_size", 32, "--image-size 32"), ("whiten", True, "--whiten True")],
+    [("width", 0.2, "--width 0.2"), ("image_size", 32, "--image-size 32"), ("whiten", True, "--whiten true")],
 )
 def test_options_that_contradict_the_encoder_are_refused(
     finetune_options: FinetuneOptions, tmp_path: Path, option: str, value: object, said: str
@@ -374,7 +374,7 @@ def test_without_images_to_test_on_folds_of_the_labelled_ones_tell(by_class: Pat
     assert (result["scored_by"], result["test_images"]) == ("3-fold cross-validation", 0)
     assert result["top1"] > 60
     assert not (tmp_path / "out" / "folds").exists()
-    with pytest.raises(RunError, match="found --cv 1 and --select last: expected at least 2 folds"):
+    with pytest.raises(RunError, match="found --cv 1 and --select last, expected at least 2 folds"):
         finetune(replace(options, cv=1), tmp_path / "other", progress=False)
 
 

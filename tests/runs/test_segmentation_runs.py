@@ -208,7 +208,7 @@ def test_a_study_compares_methods_by_dice(small: dict[str, Any], tmp_path: Path)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"readouts": ["ridge"]}, "the readouts ridge, which --task segmentation has not"),
+        ({"readouts": ["ridge"]}, "--readouts ridge, which --task segmentation has not"),
         ({"preset": "paper-cifar10"}, "of --task classification"),
         ({"methods": ["wta+at-once"]}, "the method 'wta.at-once', which --task segmentation has not"),
         ({"task": "classification", "crop": None, "depth": None, "preset": "paper-segmentation"}, "of --task segm"),
@@ -258,7 +258,7 @@ def test_backprop_alone_may_take_as_long_as_another_method(small: dict[str, Any]
 
 
 def test_readouts_with_unlabelled_images_are_of_segmentation(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="the readouts mean-teacher, which --task classification has not"):
+    with pytest.raises(ValueError, match="--readouts mean-teacher, which --task classification has not"):
         study(StudyOptions(readouts=["mean-teacher"]), tmp_path / "study", progress=False)
 
 
@@ -270,8 +270,12 @@ def test_networks_of_another_task_are_refused(
     options = FinetuneOptions(**{**small, "depth": 2}, init=str(encoder))
     with pytest.raises(RunError, match=r"--depth 2 does not fit .* pre-trained with 1"):
         finetune(options, tmp_path / "other", progress=False)
-    for name, value in (("ridge", True), ("code", 4), ("image_size", 32)):
-        with pytest.raises(RunError, match=f"--{name.replace('_', '-')} {value}, which --task segmentation has not"):
+    for name, value, said in (
+        ("ridge", True, "ridge true"),
+        ("code", 4, "code 4"),
+        ("image_size", 32, "image-size 32"),
+    ):
+        with pytest.raises(RunError, match=f"--{said}, which --task segmentation has not"):
             finetune(FinetuneOptions(**small, **{name: value}), tmp_path / "other", progress=False)
     with pytest.raises(RunError, match="--select taught, which --task segmentation has not"):
         pretrain(PretrainOptions(**small, select="taught"), tmp_path / "other", progress=False)

@@ -504,7 +504,7 @@ def test_a_broken_summary_is_one_clear_line(tmp_path: Path, content: str | bytes
 
 
 def test_a_study_of_failures_alone_says_where_they_are(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"found no finished cell .*all 2 that ended are in failed\.json"):
+    with pytest.raises(ValueError, match=r"found no finished cell .*2 failed, see failed\.json"):
         write_report(study(tmp_path, [], [{"error": "a"}, {"error": "b"}]))
 
 

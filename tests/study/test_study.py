@@ -156,7 +156,7 @@ def test_a_change_of_what_a_cell_is_is_refused_by_name(small: StudyOptions, tmp_
     before = (tmp_path / "out" / "config.yaml").read_text()
     with pytest.raises(RunError, match=r"--lr is 0\.003, asked for 0\.1"):
         study(replace(small, lr=0.1), tmp_path / "out", progress=False)
-    with pytest.raises(RunError, match="--preset is None, asked for 'paper-cifar10'"):
+    with pytest.raises(RunError, match="--preset was left out, asked for paper-cifar10"):
         study(replace(small, preset="paper-cifar10"), tmp_path / "out", progress=False)
     assert (tmp_path / "out" / "config.yaml").read_text() == before
 
@@ -219,16 +219,16 @@ def test_more_labels_than_there_are_are_refused_before_anything_is_done(small: S
         ({"methods": ["none", "none"]}, "each once"),
         ({"methods": ["none@conv1"]}, "expected them behind a rule only"),
         ({"methods": ["a b"]}, "found the method 'a b', expected one of none, none-tuned, random"),
-        ({"methods": ["weights"]}, "needs the weights: give --weights FILE"),
+        ({"methods": ["weights"]}, "starts from a file: give --weights FILE"),
         ({"methods": ["none+hybrid"]}, "expected them behind a rule only"),
         ({"methods": ["hybrid"]}, r"hpca\+hybrid"),
         ({"methods": ["none+at-once"]}, "expected them behind a rule only"),
         ({"methods": ["wta@conv1+at-once"]}, "at once all of them learn"),
         ({"methods": ["global_guided+at-once"]}, "uses the gradient"),
         ({"methods": ["global_guided@conv1"]}, "uses the gradient"),
-        ({"methods": ["global_guided"], "readouts": ["probe"]}, "needs the readout finetune"),
+        ({"methods": ["global_guided"], "readouts": ["probe"]}, "give --readouts finetune"),
         ({"readouts": ["ridge"], "search": 3}, "a learning rate to look for"),
-        ({"seeds": 0}, "found 0 seeds, expected at least 1"),
+        ({"seeds": 0}, "found --seeds 0, expected at least 1"),
     ],
 )
 def test_mistakes_are_told_at_once(small: StudyOptions, tmp_path: Path, options: dict[str, Any], message: str) -> None:
@@ -396,6 +396,7 @@ def test_the_papers_protocol_divides_by_norms_in_fine_tuning_and_ends_in_a_plain
     classifier = SavedNetwork.load(tmp_path / "out" / row["folder"], "classifier.safetensors")
     folded = classifier.tensors["features.conv1.weight"].flatten(1).norm(dim=1)
     torch.testing.assert_close(folded, torch.ones(len(folded)))
+    assert classifier.model["plain_norms"] is False
     assert (row["labels"], row["labels_spent"]) == (18, 24)  # the validation images chose the pre-training's epoch
 
 
@@ -415,7 +416,7 @@ def test_tuned_backprop_trains_as_long_as_the_costliest_method(
     rows = {row["method"]: row for row in study(options, tmp_path / "out", progress=False)}
     assert rows["none"]["finetune_epochs"] == 2
     assert rows["none-tuned"]["finetune_epochs"] == round(2 * (50 + 20) / 20)
-    with pytest.raises(ValueError, match="it needs 'none' and one that pre-trains"):
+    with pytest.raises(ValueError, match="add 'none' and one that pre-trains"):
         study(replace(options, methods=["none-tuned", "hpca"]), tmp_path / "other", progress=False)
 
 

@@ -76,16 +76,20 @@ def benchmark(options: BenchmarkOptions, out: str | Path | None = None) -> dict[
         ValueError: an option is out of range, or the machine is too noisy to say anything.
     """
     if options.repeats < 5 or options.batch_size < 2:
-        raise ValueError(f"found repeats {options.repeats}, batch_size {options.batch_size}: expected at least 5 and 2")
-    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        raise ValueError(
+            f"found --repeats {options.repeats} and --batch-size {options.batch_size}, expected at least 5 and 2"
+        )
+    device = _device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = DTYPES[options.dtype]
     if dtype == torch.float16 and device.type == "cpu":
-        raise ValueError("float16 needs a GPU: choose bfloat16 or float32 on the CPU")
+        raise ValueError("found --dtype float16 on the CPU, expected a GPU: choose --dtype bfloat16 or float32")
     rules = {name: rule_class(name)() for name in options.rules}
     if options.naive and not rules.keys() & NAIVE.keys():
-        raise ValueError(f"found no rule with a naive form among {', '.join(rules)}: expected {' or '.join(NAIVE)}")
+        raise ValueError(
+            f"found --naive and --rules {','.join(rules)}, of which none has a naive form: add {' or '.join(NAIVE)}"
+        )
     if options.memory and not can_measure(device):
-        raise ValueError(f"peak memory can be measured on Linux and on CUDA, not on {device}: leave --memory out")
+        raise ValueError(f"found --memory on {device}, expected Linux or CUDA, where it can be measured: leave it out")
     net = subject(options.model, options.batch_size, options.image_size, device)
     steps: dict[str, Step] = {
         "forward": inference(net, dtype),
@@ -221,3 +225,15 @@ def _draw(rows: list[dict[str, Any]], file: Path, title: str) -> None:
     axes.set_xlabel("milliseconds a step")
     axes.set_title(title)
     figure.savefig(file, dpi=110)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"found --device {name}, expected cpu, cuda, cuda:1 or the like") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"found --device {name}, and there is no GPU that PyTorch can use: give another, or leave it out"
+        )
+    return device

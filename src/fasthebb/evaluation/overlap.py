@@ -103,7 +103,7 @@ def compare_masks(
     [50.0]
     """
     if classes < 2:
-        raise ValueError(f"found {classes} classes, expected background and at least one more")
+        raise ValueError(f"found {classes} as the number of classes, expected background and at least one more")
     if len(predicted) != len(true) or len(true) == 0:
         raise ValueError(
             f"expected a predicted mask for each true one, and at least one, found {len(predicted)} and {len(true)}"

@@ -88,7 +88,7 @@ def svm_top1(
     check_features(train, train_labels, test, test_labels)
     names = [str(row) for row in range(len(train))] if groups is None else list(groups)
     if len(names) != len(train):
-        raise ValueError(f"found {len(names)} groups of {len(train)} images, expected one an image")
+        raise ValueError(f"found {len(names)} names of groups for {len(train)} images, expected one an image")
     if len(train) > most:
         chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:most]
         train, train_labels, names = train[chosen], train_labels[chosen], [names[row] for row in chosen.tolist()]

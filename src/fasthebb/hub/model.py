@@ -151,7 +151,9 @@ class HebbianModel(
 
     def _require_classes(self) -> None:
         if not self.classes:
-            raise SharingError("this is an encoder without classes, which gives features(images): fine-tune it first")
+            raise SharingError(
+                "this is an encoder without classes, which gives features(images) alone: fine-tune it first"
+            )
 
     # --- as files -------------------------------------------------------------------------------------------------
 
@@ -203,7 +205,10 @@ class HebbianModel(
             SharingError: there is no such model, or its files contradict each other or are damaged.
         """
         if model_kwargs:
-            raise SharingError(f"unknown argument {next(iter(model_kwargs))!r}")
+            raise SharingError(
+                f"found the argument {next(iter(model_kwargs))!r}, expected force_download, token, cache_dir, "
+                "local_files_only or revision"
+            )
         folder = Path(pretrained_model_name_or_path)
         if folder.is_dir():
             return cls._read(folder / WEIGHTS, folder / CONFIG)

@@ -88,6 +88,8 @@ class VAE(nn.Module):
                 )
         self.features, self.indices = network.features, indices
         steps = _steps(self.features)
+        if not steps:
+            raise ValueError("a VAE is built around convolutions one behind the other: take cnn6, cnn10 or a VGG")
         # Inputs of the dense layers, the classifier's last: first the flattened images of the last convolution.
         dense = [layer.in_features for layer in network.modules() if isinstance(layer, nn.Linear)]
         self.side = math.isqrt(dense[0] // steps[-1].outputs)

@@ -6,9 +6,9 @@ from shutil import rmtree
 from typing import Any
 
 from fasthebb.data import AnyData, StreamData, draw_labels
-from fasthebb.runs.folder import RunError, RunFolder
+from fasthebb.runs.folder import RunError, RunFolder, given, shown
 from fasthebb.runs.options import FinetuneOptions
-from fasthebb.runs.refusal import OF_SEGMENTATION, refuse
+from fasthebb.runs.refusal import OF_SEGMENTATION, refuse, refuse_impossible
 from fasthebb.runs.saved import SavedNetwork, network_options
 from fasthebb.runs.self_training import TEACHER, self_train
 from fasthebb.runs.streamed import load
@@ -46,6 +46,7 @@ def finetune(
         ValueError: for a user's mistake, in one line.
         KeyboardInterrupt: after Ctrl-C; the same call goes on.
     """
+    refuse_impossible(options)
     _refuse_combinations(options)
     folder = RunFolder(out, "finetune", options)
     finished = folder.result()
@@ -86,7 +87,10 @@ def finetune(
             "--ridge and --student need the images in memory, and these are a stream (by --stream, or as too many): "
             "leave one of them out"
         )
-    network = init or untrained(described, data, bool(options.whiten), folder.path)
+    if init is None:
+        network = untrained(described, data, bool(options.whiten), folder.path)
+    else:
+        network = _with_norms(init, options)
     if options.code:
         network = replace(network, model={**network.model, "code": options.code})
     if options.rule is not None and network.normalised():
@@ -144,10 +148,16 @@ def _refuse_combinations(options: FinetuneOptions) -> None:
         raise RunError("--ridge fits the classifier at once: leave out --probe, --taught, --select, --class-weights")
     if options.student and (not options.ridge or options.cv):
         raise RunError("--student learns from a ridge regression, once: give --ridge, and leave out --cv")
-    if options.views < 0 or (options.views and not options.ridge):
-        raise RunError(f"found --views {options.views}: expected a number of images, beside --ridge")
+    if options.views < 0:
+        raise RunError(f"found --views {options.views}, expected a number of images, or 0 for none")
+    if options.views and not options.ridge:
+        raise RunError(f"found --views {options.views} without --ridge: give --ridge too, or leave it out")
     if options.student:  # refuses a network that there is not, before the long reading of images
         network_options(options.student, width=None, hidden=None, image_size=None, channels=None)
+    if options.norms is not None and options.init is None:
+        raise RunError(
+            f"found --norms {options.norms} without --init, which is whose batch norms it changes: give both"
+        )
     if options.code and (options.taught or options.ridge):
         raise RunError("--taught and --ridge make a single layer, the last: leave out --code")
     if options.rule is not None and (options.probe or options.taught or options.ridge):
@@ -155,7 +165,22 @@ def _refuse_combinations(options: FinetuneOptions) -> None:
             "--rule lets the hidden layers learn, which --probe, --taught and --ridge leave as they are: give one"
         )
     if options.cv and (options.cv < 2 or options.select != "last"):
-        raise RunError(f"found --cv {options.cv} and --select {options.select}: expected at least 2 folds, and 'last'")
+        raise RunError(
+            f"found --cv {options.cv} and --select {options.select}, expected at least 2 folds (or --cv 0), and "
+            "--select last"
+        )
+
+
+def _with_norms(init: SavedNetwork, options: FinetuneOptions) -> SavedNetwork:
+    """What was pre-trained, with the batch norms that it is to be trained with.
+
+    Relative variances tell the next layer's local rule which directions matter; to gradient descent they are a badly
+    conditioned problem, in which the weights behind the first components take nearly all of each step.
+    """
+    norms = options.norms
+    if norms is None and not (options.probe or options.taught or options.ridge or options.rule is not None):
+        norms = "plain"
+    return init if norms is None else replace(init, model={**init.model, "plain_norms": norms == "plain"})
 
 
 def _epochs_to_convergence(folder: RunFolder) -> int | None:
@@ -171,6 +196,6 @@ def _refuse_conflicts(options: FinetuneOptions, init: SavedNetwork) -> None:
         asked = getattr(options, name)
         if asked is not None and asked != known[name]:
             raise RunError(
-                f"--{name.replace('_', '-')} {asked} does not fit {options.init}, which was pre-trained with "
-                f"{known[name]}: leave the option out, or pre-train again"
+                f"{given(name, asked)} does not fit {options.init}, which was pre-trained with {shown(known[name])}: "
+                "leave the option out, or pre-train again"
             )

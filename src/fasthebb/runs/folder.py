@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from importlib.metadata import version
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import yaml
@@ -40,6 +41,54 @@ def _plain(value: Any) -> Any:
     if not isinstance(value, Rule):
         return value
     return {"class_path": f"{type(value).__module__}.{type(value).__name__}", "init_args": settings(value)}
+
+
+def shown(value: Any) -> str:
+    """The value of an option as the command line takes it.
+
+    >>> shown(True), shown(["conv1", "conv2"]), shown(None), shown("my images")
+    ('true', 'conv1,conv2', 'left out', "'my images'")
+    """
+    if value is None:
+        return "left out"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return quote(",".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
+
+
+def given(name: str, value: Any) -> str:
+    """An option and its value as the command line takes them.
+
+    >>> given("batch_size", 8), given("rule.max_lr", 0.1)
+    ('--batch-size 8', '--rule.max_lr 0.1')
+    """
+    return f"{_option(name)} {shown(value)}"
+
+
+def _option(name: str) -> str:
+    return f"--{name if '.' in name else name.replace('_', '-')}"
+
+
+def differences(found: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """How options differ from those that are asked for; rules by the fields that do.
+
+    >>> rule = {"class_path": "fasthebb.HPCA", "init_args": {"max_lr": 0.1}}
+    >>> differences({"seed": 0, "rule": rule}, {"seed": 1, "rule": {**rule, "init_args": {"max_lr": 0.2}}})
+    ['--seed is 0, asked for 1', '--rule.max_lr is 0.1, asked for 0.2']
+    """
+    listed = []
+    for name, value in asked.items():
+        other = found.get(name)
+        rules = [one for one in (other, value) if isinstance(one, Mapping) and "class_path" in one]
+        if len(rules) == 2 and rules[0]["class_path"] == rules[1]["class_path"]:
+            inner = [{f"{name}.{key}": one for key, one in rule.get("init_args", {}).items()} for rule in rules]
+            listed += differences(*inner)
+        elif other != value:
+            was, now = (one["class_path"] if one in rules else shown(one) for one in (other, value))
+            what = "the command" if name == "command" else _option(name)
+            known = f"{what} was left out" if other is None else f"{what} is {was}"
+            listed.append(f"{known}, now left out" if value is None else f"{known}, asked for {now}")
+    return listed
 
 
 def left_out(options: Any) -> dict[str, Any]:
@@ -85,7 +134,7 @@ class RunFolder:
         found = {**left_out(self._options), **found}  # an option that a later version has brought
         differing = [name for name in config if name not in FREE and found.get(name) != config[name]]
         if differing and started:
-            listed = "; ".join(f"{name} is {found.get(name)!r}, asked for {config[name]!r}" for name in differing[:3])
+            listed = "; ".join(differences(found, {name: config[name] for name in differing})[:3])
             raise RunError(
                 f"{self.path} holds a run of another configuration ({listed}): choose another --out, or repeat that run"
             )
@@ -105,7 +154,7 @@ class RunFolder:
             return None
         try:
             return dict(json.loads(file.read_text()))
-        except ValueError:  # cut short, by a full disk say
+        except (ValueError, TypeError):  # cut short, by a full disk say
             warnings.warn(f"{file} is damaged: its last step is done again", UserWarning, stacklevel=2)
             return None
 

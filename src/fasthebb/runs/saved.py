@@ -57,14 +57,20 @@ class Saved:
         """Layers of ``features`` that hand on x.w / |w|: hooks must see to it."""
         found = json.loads(self.notes.get(NORMALISED, "[]"))
         if not (isinstance(found, list) and all(isinstance(name, str) for name in found)):
-            raise RunError(f"the weights name their normalised layers as {found}, expected a list of names")
+            raise RunError(
+                f"the weights name their normalised layers as {str(found)[:60]}, expected a list of names: get or make "
+                "them anew"
+            )
         return found
 
     def labels_spent(self) -> int:
         """How many labels the pre-training has used, to choose its epoch."""
         text = self.notes.get(LABELS_SPENT, "0")
         if not text.isdecimal():
-            raise RunError(f"the weights say that {text!r} labels were spent on them, expected a number")
+            raise RunError(
+                f"the weights say that {text[:60]!r} labels were spent on them, expected a number: get or make them "
+                "anew"
+            )
         return int(text)
 
     def save(self, path: Path) -> None:
@@ -94,6 +100,11 @@ class Saved:
         file = Path(path)
         if file.is_dir():
             file = file / default_name
+        if file.suffix in (".onnx", ".pt2") and file.is_file():
+            raise RunError(
+                f"found the exported network {file}, which fasthebb predict alone reads: give the run folder that it "
+                "is of"
+            )
         if not file.is_file():
             raise RunError(f"found no weights at {path}, expected a run folder with {default_name} or such a file")
         tensors, metadata = load_weights(file)
@@ -103,12 +114,17 @@ class Saved:
         except (KeyError, ValueError, RecursionError) as error:
             raise RunError(f"{file} was not written by fasthebb: it does not say which network it is of") from error
         if written != FORMAT:
-            raise RunError(f"{file} has the format {written!r}, expected {FORMAT!r}")
+            raise RunError(
+                f"{file} has the format {written!r}, expected {FORMAT!r}: make it anew, or use the version of fasthebb "
+                "that wrote it"
+            )
         if (task := metadata.get("task", "classification")) != cls.task:
             raise RunError(f"{file} is of a network for {task!r}, expected {cls.task!r}: give --task {task}")
         model = cls._description(described, file)
         if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
-            raise RunError(f"{file} names its classes as {str(classes)[:60]!r}, expected a list of names")
+            raise RunError(
+                f"{file} names its classes as {str(classes)[:60]}, expected a list of names: get or make it anew"
+            )
         preprocessing = Preprocessing.from_saved(metadata, tensors)
         for name, found, what in (
             ("channels", len(preprocessing.mean), "channels"),
@@ -116,7 +132,8 @@ class Saved:
         ):
             if name in cls.kinds and found != model[name]:
                 raise RunError(
-                    f"{file}: the network takes images of {model[name]} {what}, and the preprocessing those of {found}"
+                    f"{file}: the network takes images of {model[name]} {what}, and the preprocessing those of "
+                    f"{found}: get or make it anew"
                 )
         return cls(
             model=model,
@@ -134,7 +151,8 @@ class Saved:
             kinds |= {name: kind for name, kind in cls.more_kinds.items() if name in found}
         if not isinstance(found, dict) or {name: type(value) for name, value in found.items()} != kinds:
             raise RunError(
-                f"{file} does not describe a network of fasthebb: found {found}, expected {', '.join(kinds)}"
+                f"{file} does not describe a network of fasthebb: found {str(found)[:60]}, expected "
+                f"{', '.join(kinds)}: get or make it anew"
             )
         return found
 
@@ -220,11 +238,15 @@ def _built(
             outline = build(**described)
     except Exception as error:  # torch refuses impossible sizes in several ways
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-        raise RunError(f"the weights describe a network that cannot be built: {reason}") from error
+        raise RunError(
+            f"the weights describe a network that cannot be built ({reason}): get or make them anew"
+        ) from error
     check_fit(outline, saved.tensors, strict_prefixes=prefixes)
     more = sum(tensor.numel() for name, tensor in outline.state_dict().items() if name not in saved.tensors)
     if more > MOST_NEW_WEIGHTS:
-        raise RunError(f"the weights describe a network with {more:,} weights that they do not have")
+        raise RunError(
+            f"the weights describe a network with {more:,} weights that they do not have: get or make them anew"
+        )
     model = build(**described)
     load_into(model, saved.tensors, strict_prefixes=prefixes)
     return model

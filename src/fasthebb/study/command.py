@@ -104,7 +104,10 @@ def _read(options: StudyOptions, progress: bool) -> Data:
         )
     if options.stream:
         if options.label_file or options.group:
-            raise ValueError("--stream reads labels and splits from folders, tables and shards alone")
+            raise ValueError(
+                "--stream reads labels and splits from folders, tables and shards alone: leave out --label-file and "
+                "--group, or --stream"
+            )
         return load_stream(
             options.data,
             unlabelled=options.unlabelled,

@@ -12,7 +12,7 @@ import yaml
 from filelock import BaseFileLock, FileLock
 
 from fasthebb.runs import RunError
-from fasthebb.runs.folder import left_out
+from fasthebb.runs.folder import differences, left_out
 from fasthebb.study.grid import Cell, Run
 from fasthebb.study.options import StudyOptions, cell_settings, follows_paper
 from fasthebb.training.weights import write_atomically
@@ -66,19 +66,15 @@ class StudyFolder:
         made_by = self._made_by()
         if made_by.get("format") != FORMAT:
             raise RunError(
-                f"{self.path} was made by fasthebb {made_by.get('fasthebb')} in the format {made_by.get('format')}, "
-                f"this is fasthebb {version('fasthebb')} with the format {FORMAT}: finish it with that "
-                "version, or choose another --out"
+                f"{self.path} was made by fasthebb {made_by.get('fasthebb', 'of another version')} in the format "
+                f"{made_by.get('format', 'of that')}, this is fasthebb {version('fasthebb')} with the format {FORMAT}: "
+                "finish it with that version, or choose another --out"
             )
         found = {**left_out(options), **found}  # an option that a later version has brought
         asked = cell_settings(options)
         if str(found.get("preset") or "").startswith("paper") != follows_paper(options):
             asked = {"preset": options.preset, **asked}
-        differing = [
-            f"--{name.replace('_', '-')} is {found.get(name)!r}, asked for {value!r}"
-            for name, value in asked.items()
-            if found.get(name) != value
-        ]
+        differing = differences(found, asked)
         if differing:
             raise RunError(
                 f"{self.path} holds a study whose cells are something else ({'; '.join(differing[:3])}): choose "

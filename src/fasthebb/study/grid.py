@@ -98,15 +98,15 @@ def make_grid(options: StudyOptions, data: Data) -> list[Cell]:
     # Ciampi et al. standardise images, and do not whiten them.
     methods = [method_named(name, paper=paper, whiten=not (paper and segmenting)) for name in options.methods]
     if any(method.kind == "weights" for method in methods) and options.weights is None:
-        raise ValueError("the method 'weights' needs the weights: give --weights FILE")
+        raise ValueError("the method 'weights' starts from a file: give --weights FILE")
     tuned = [method for method in methods if method.kind == "none-tuned"]
     if tuned and not (any(m.kind == "none" for m in methods) and any(m.kind in ("rule", *VAES) for m in methods)):
         raise ValueError(
-            f"the method {tuned[0].name!r} trains for as long as another one takes: it needs 'none' and one that "
-            "pre-trains"
+            f"the method {tuned[0].name!r} trains for as long as another one takes: add 'none' and one that "
+            "pre-trains to --methods"
         )
     if any(method.kind == "guided" for method in methods) and set(options.readouts) != {"finetune"}:
-        raise ValueError("a method that learns with the gradient has no features before: it needs the readout finetune")
+        raise ValueError("a method that learns with the gradient has no features before: give --readouts finetune")
     if segmenting:
         _refuse_methods(methods)
     methods.sort(key=lambda method: method.kind == "none-tuned")  # their time is that of the others
@@ -211,6 +211,7 @@ def finetune_options(cell: Cell, options: StudyOptions, stretch: float = 1.0) ->
         select="last" if closed or cell.readout == "taught" else options.select,
         epochs=max(1, round(options.epochs * stretch)),
         stretch=stretch,
+        norms="relative" if init is not None and follows_paper(options) and options.task == "classification" else None,
         lr=None if cell.readout in ("taught", "student") else lr,  # these have their own
         weight_decay=weight_decay,
         augment=options.augment,

@@ -4,8 +4,9 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from fasthebb.data import Augmentation
+from fasthebb.runs.folder import given
 from fasthebb.runs.options import Select, Task
-from fasthebb.runs.refusal import OF_SEGMENTATION, refuse
+from fasthebb.runs.refusal import OF_SEGMENTATION, refuse, refuse_impossible
 from fasthebb.training import Precision
 
 Readout = Literal[
@@ -249,6 +250,7 @@ def resolved(options: StudyOptions) -> StudyOptions:
     (0.1, 5)
     """
     segmenting = options.task == "segmentation"
+    refuse_impossible(options)
     refuse(options, OF_CLASSIFICATION if segmenting else OF_SEGMENTATION, options.task)
     if options.preset is not None and segmenting != (options.preset in OF_MASKS):
         other = "classification" if segmenting else "segmentation"
@@ -258,9 +260,9 @@ def resolved(options: StudyOptions) -> StudyOptions:
     complete = replace(options, **{name: value for name, value in known.items() if getattr(options, name) is None})
     for name in ("seeds", "draws", "jobs", "batch_size", "epochs"):
         if getattr(complete, name) < 1:
-            raise ValueError(f"found {getattr(complete, name)} {name}, expected at least 1")
+            raise ValueError(f"found {given(name, getattr(complete, name))}, expected at least 1")
     if complete.search < 0:
-        raise ValueError(f"found {complete.search} trials of a search, expected at least 1, or 0 for no search")
+        raise ValueError(f"found --search {complete.search}, expected a number of trials, or 0 for no search")
     assert complete.readouts is not None
     if complete.stream and (
         complete.search or complete.cv or complete.dry_run or {"ridge", "student"} & set(complete.readouts)
@@ -273,11 +275,13 @@ def resolved(options: StudyOptions) -> StudyOptions:
         )
     others = set(complete.readouts) - ({"finetune", *SEMI} if segmenting else set(complete.readouts) - set(SEMI))
     if others:
-        raise ValueError(f"found the readouts {', '.join(sorted(others))}, which --task {complete.task} has not")
+        raise ValueError(
+            f"found --readouts {','.join(sorted(others))}, which --task {complete.task} has not: leave them out"
+        )
     for name in ("methods", "labels", "readouts"):
         values = getattr(complete, name)
         if not values or len(set(values)) < len(values):
-            raise ValueError(f"found the {name} {values}, expected at least one, and each once")
+            raise ValueError(f"found {given(name, values)}, expected at least one, and each once")
     return complete
 
 

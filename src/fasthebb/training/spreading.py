@@ -67,7 +67,9 @@ def spread(answers: Tensor, features: Tensor, *, seed: int = 0) -> Tensor:
     tensor([ 0.5561,  0.4439, -0.5561, -0.4439])
     """
     if len(answers) != len(features) or len(answers) < 2:
-        raise ValueError(f"expected a row of features an answer, of 2 images or more: {len(features)}, {len(answers)}")
+        raise ValueError(
+            f"found {len(features)} rows of features for {len(answers)} answers, expected one an answer, and at least 2"
+        )
     with torch.no_grad():
         similarity, neighbours = _nearest(_directions(features, seed), min(NEIGHBOURS, len(answers) - 1))
         weight = similarity.clamp_min(0).pow(SHARPNESS).to(answers)

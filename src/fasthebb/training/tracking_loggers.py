@@ -51,7 +51,8 @@ def check_logger(name: str, options: Mapping[str, Any]) -> None:
     if options:
         given = ", ".join(options)
         raise ValueError(
-            f"--logger-options: found {given}, which are for a logger's module.Class, and --logger is {name}"
+            f"--logger-options: found {given}, which are for a logger's module.Class, and --logger is {name}: leave "
+            "them out"
         )
     if name == "tensorboard" and find_spec("tensorboard") is None:
         raise ValueError("--logger tensorboard needs a package: pip install tensorboard, or give --logger none")

@@ -6,7 +6,7 @@ import torch
 
 from fasthebb.data import Crops, MaskedSet, Preprocessing
 from fasthebb.models import build_segmentation
-from fasthebb.runs.folder import RunError
+from fasthebb.runs.folder import RunError, given
 from fasthebb.runs.options import FinetuneOptions, PretrainOptions
 
 WIDTH = 32
@@ -33,8 +33,9 @@ def described(options: PretrainOptions | FinetuneOptions, images: MaskedSet, *, 
             "width": max(1, round(WIDTH * (1.0 if options.width is None else options.width))),
             "norm": options.norm or "batch",
         }
-    elif given := [name for name in ("depth", "norm", "width") if getattr(options, name) not in (None, 1.0)]:
-        raise RunError(f"found --{given[0]} {getattr(options, given[0])}, which {found['name']} has not: leave it out")
+    elif unheeded := [name for name in ("depth", "norm", "width") if getattr(options, name) not in (None, 1.0)]:
+        said = given(unheeded[0], getattr(options, unheeded[0]))
+        raise RunError(f"found {said}, which {found['name']} has not: leave it out")
     with torch.device("meta"):
         build_segmentation(**found)
     return found

@@ -6,9 +6,9 @@ from typing import Any
 
 from fasthebb.data import MaskedData, Preprocessing, draw_masks, load_masked
 from fasthebb.evaluation import compare_masks
-from fasthebb.runs.folder import RunError, RunFolder
+from fasthebb.runs.folder import RunError, RunFolder, given, shown
 from fasthebb.runs.options import FinetuneOptions
-from fasthebb.runs.refusal import refuse
+from fasthebb.runs.refusal import refuse, refuse_impossible
 from fasthebb.runs.saved import SavedSegmentation
 from fasthebb.runs.segmentation.described import described
 from fasthebb.runs.segmentation.scoring import rounded
@@ -27,6 +27,7 @@ _MEANINGLESS = (
     "taught",
     "ridge",
     "views",
+    "norms",
     "student",
     "rule",
     "code",
@@ -64,9 +65,10 @@ def finetune(
         ValueError: for a user's mistake, in one line.
         KeyboardInterrupt: after Ctrl-C; the same call goes on.
     """
+    refuse_impossible(options)
     refuse(options, _MEANINGLESS, "segmentation")
     if options.cv and options.cv < 2:
-        raise RunError(f"found --cv {options.cv}, expected at least 2 folds")
+        raise RunError(f"found --cv {options.cv}, expected at least 2 folds, or 0 for none")
     folder = RunFolder(out, "finetune", options)
     finished = folder.result()
     if finished is not None:
@@ -151,6 +153,6 @@ def _refuse_conflicts(options: FinetuneOptions, init: SavedSegmentation) -> None
         known = init.model.get(name)
         if asked is not None and asked != known:
             raise RunError(
-                f"--{option} {asked} does not fit {options.init}, which was pre-trained with {known}: leave the option "
-                "out, or pre-train again"
+                f"{given(option, asked)} does not fit {options.init}, which was pre-trained with {shown(known)}: leave "
+                "the option out, or pre-train again"
             )

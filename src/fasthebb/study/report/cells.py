@@ -93,7 +93,7 @@ def read_cells(folder: Path) -> list[Cell]:
     listed = _read_list(file, "the folder of a study, as its --out")
     if not listed:
         failed = len(read_failures(folder))
-        reason = f"all {failed} that ended are in failed.json with their errors" if failed else "none has ended yet"
+        reason = f"{failed} failed, see failed.json" if failed else "none has ended yet"
         raise ValueError(f"found no finished cell in {file} ({reason}), expected at least one: run the study again")
     cells = [_cell(entry, f"{file}, entry {number}") for number, entry in enumerate(listed, start=1)]
     known: set[tuple[object, ...]] = set()

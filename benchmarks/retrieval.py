@@ -10,13 +10,14 @@ Networks 143, 2021). Writes ``docs/results/retrieval.json``; killed, the same co
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from record import save
 
 from fasthebb.data import Batches, load_images
 from fasthebb.evaluation import layer_features, retrieval_scores
 from fasthebb.runs import FinetuneOptions, SavedNetwork, finetune
+from fasthebb.training.trainer import Precision
 
 CODE = 256
 LAYER = "classifier.code"
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--labels", default="0.01")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--image-size", type=int, default=32, help="that of the study")
+    parser.add_argument("--precision", choices=get_args(Precision), default="32-true", help="that of the study")
     arguments = parser.parse_args()
 
     data = load_images(arguments.data, image_size=arguments.image_size)
@@ -56,6 +58,7 @@ def score(arguments: argparse.Namespace, data: Any, method: str, seed: int) -> d
         seed=seed,
         code=CODE,
         image_size=arguments.image_size,
+        precision=arguments.precision,
     )
     tuned = finetune(options, folder, progress=False, data=data)
     network = SavedNetwork.load(folder, "classifier.safetensors")

@@ -1,15 +1,18 @@
 """What the networks of the papers do on real ImageNet images that are read as a stream: every command, end to end.
 
-    python benchmarks/streaming_training.py --data PATH_TO_IMAGENET_SHARDS --images 96
+    python benchmarks/streaming_training.py --data PATH_TO_IMAGENET_SHARDS --images 96 [--devices 2]
 
 Each network is pre-trained for one epoch by each rule and then fine-tuned for one epoch, by the commands themselves, on
 some images of the shards, whose 1,000 classes are joined into two, animals and things. So few images show that all of
-it works, and what it costs; they show nothing about accuracy. Writes ``docs/results/streaming_training.json``.
+it works, and what it costs; they show nothing about accuracy. Writes ``docs/results/streaming_training.json``, or
+``streaming_training_2.json`` for two processes.
 """
 
 import argparse
 import io
 import json
+import subprocess
+import sys
 import tarfile
 import tempfile
 import time
@@ -18,7 +21,6 @@ from pathlib import Path
 import torch
 from record import save
 
-from fasthebb.cli import main as fasthebb
 from fasthebb.data.stream_sources import open_stream
 
 NETWORKS = {"cnn10": 210, "vgg11": 224, "vgg16": 224}
@@ -50,8 +52,7 @@ def two_classes(source: Path, where: Path, images: int) -> None:
 def run(*arguments: str) -> dict[str, object]:
     """A command; its result with the seconds it took."""
     began = time.perf_counter()
-    status = fasthebb(list(arguments))
-    assert status == 0, status
+    subprocess.run([sys.executable, "-m", "fasthebb.cli", *arguments], check=True)
     out = Path(arguments[arguments.index("--out") + 1])
     return {**json.loads((out / "result.json").read_text()), "seconds_of_the_command": time.perf_counter() - began}
 
@@ -60,6 +61,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--images", type=int, default=96)
+    parser.add_argument("--devices", type=int, default=1, help="processes, which share a batch of 16")
+    parser.add_argument("--precision", default="bf16-mixed")
     arguments = parser.parse_args()
 
     cells = []
@@ -70,8 +73,8 @@ def main() -> None:
         for network, size in NETWORKS.items():
             for rule in RULES:
                 encoder, classifier = (str(Path(folder) / f"{network}-{rule}-{name}") for name in ("enc", "cls"))
-                common = ("--data", str(data), "--stream", "--workers", "1", "--precision", "bf16-mixed")
-                common = (*common, "--batch-size", "16")
+                common = ("--data", str(data), "--stream", "--workers", "1", "--precision", arguments.precision)
+                common = (*common, "--batch-size", str(16 // arguments.devices), "--devices", str(arguments.devices))
                 pretrained = run(
                     "pretrain", *common, "--rule", rule, "--model", network, "--epochs", "1", "--out", encoder
                 )
@@ -99,7 +102,8 @@ def main() -> None:
                 }
                 print(cell, flush=True)
                 cells.append(cell)
-    save("streaming_training", {"cells": cells})
+    name = "streaming_training" if arguments.devices == 1 else f"streaming_training_{arguments.devices}"
+    save(name, {"devices": arguments.devices, "cells": cells})
 
 
 if __name__ == "__main__":

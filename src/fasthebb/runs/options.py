@@ -191,6 +191,8 @@ class FinetuneOptions(DataOptions):
         image_size: height and width in pixels, where there is no ``init``.
         channels: colour channels, where there is no ``init``.
         whiten: decorrelate pixels, where there is no ``init``.
+        norms: the batch norms of ``init``, as for ``pretrain``; if left out "plain" where backprop trains the whole
+            network, which learns better from channels that vary alike, and those of the pre-training elsewhere.
     """
 
     init: str | None = None
@@ -222,6 +224,7 @@ class FinetuneOptions(DataOptions):
     image_size: int | None = None
     channels: int | None = None
     whiten: bool | None = None
+    norms: Literal["relative", "plain"] | None = None
 
 
 @dataclass(frozen=True)

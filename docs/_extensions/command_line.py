@@ -97,7 +97,7 @@ def _kind(hint: Any) -> str:
         return "one of " + ", ".join(map(str, inner))
     if origin is list:
         return f"list of {_kind(inner[0])}"
-    if isinstance(hint, type) and issubclass(hint, Rule):
+    if origin is None and isinstance(hint, type) and issubclass(hint, Rule):
         return "rule"
     return {bool: "switch", int: "whole number", float: "number", str: "text"}.get(hint, "")
 

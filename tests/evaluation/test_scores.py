@@ -19,11 +19,11 @@ def test_scores_agree_with_scikit_learn(classes: int, count: int, seed: int) -> 
     logits = torch.randn(count, classes, generator=generator)
     labels = torch.randint(classes, (count,), generator=generator)
     scores = classification_scores(logits, labels, classes)
-    predicted = logits.argmax(1).numpy()
-    recalls = [np.mean(predicted[labels.numpy() == c] == c) for c in np.unique(labels.numpy())]
-    assert scores["top1"] == pytest.approx(100 * sk.accuracy_score(labels, predicted))
+    truth, predicted = labels.numpy(), logits.argmax(1).numpy()
+    recalls = [np.mean(predicted[truth == c] == c) for c in np.unique(truth)]
+    assert scores["top1"] == pytest.approx(100 * sk.accuracy_score(truth, predicted))
     assert scores["balanced_accuracy"] == pytest.approx(100 * np.mean(recalls))
-    assert scores["macro_f1"] == pytest.approx(100 * sk.f1_score(labels, predicted, average="macro"), abs=1e-3)
+    assert scores["macro_f1"] == pytest.approx(100 * sk.f1_score(truth, predicted, average="macro"), abs=1e-3)
     assert ("top5" in scores) == (classes >= 6)
     if classes >= 6:
         hits = (logits.topk(5).indices == labels[:, None]).any(1).float().mean()
@@ -43,14 +43,14 @@ def test_auroc_is_the_mean_of_scikit_learns_over_the_classes_present(
     assert ("auroc" in scores) == (len(present) > 1)
     if len(present) > 1:
         probabilities = logits.double().softmax(1)
-        each = [sk.roc_auc_score(labels == label, probabilities[:, label]) for label in present]
+        each = [sk.roc_auc_score((labels == label).numpy(), probabilities[:, label].numpy()) for label in present]
         assert scores["auroc"] == pytest.approx(100 * np.mean(each), abs=1e-3)
 
 
 def test_auroc_of_two_classes_is_the_usual_one() -> None:
     generator = torch.Generator().manual_seed(0)
     logits, labels = torch.randn(50, 2, generator=generator), torch.randint(2, (50,), generator=generator)
-    usual = sk.roc_auc_score(labels, logits[:, 1] - logits[:, 0])
+    usual = sk.roc_auc_score(labels.numpy(), (logits[:, 1] - logits[:, 0]).numpy())
     assert classification_scores(logits, labels, 2)["auroc"] == pytest.approx(100 * usual, abs=1e-3)
 
 
@@ -112,11 +112,11 @@ def test_report_agrees_with_scikit_learn(classes: int, count: int, seed: int) ->
     logits = torch.randn(count, classes, generator=generator)
     labels = torch.randint(classes, (count,), generator=generator)
     report = class_report(logits, labels, classes)
-    predicted = logits.argmax(1)
-    assert report["confusion"] == sk.confusion_matrix(labels, predicted, labels=range(classes)).tolist()
+    truth, predicted = labels.numpy(), logits.argmax(1).numpy()
+    assert report["confusion"] == sk.confusion_matrix(truth, predicted, labels=range(classes)).tolist()
     for label, recall in enumerate(report["recall"]):
         if (labels == label).any():
-            found = sk.recall_score(labels, predicted, labels=[label], average="macro", zero_division=0)
+            found = sk.recall_score(truth, predicted, labels=[label], average="macro", zero_division=0)
             assert recall == pytest.approx(100 * found)
         else:
             assert recall is None

@@ -111,7 +111,7 @@ def test_hidden_layers_may_learn_by_a_rule_beside_backprop(
 
 
 def test_the_gradient_alone_is_backprop(finetune_options: FinetuneOptions, tmp_path: Path) -> None:
-    options = replace(finetune_options, epochs=2)
+    options = replace(finetune_options, epochs=2, norms="relative")
     finetune(options, tmp_path / "plain", progress=False)
     nothing = fasthebb.Hybrid(fasthebb.HPCA(), local=0.0)
     finetune(replace(options, rule=nothing), tmp_path / "rule", progress=False)

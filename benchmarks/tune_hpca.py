@@ -74,6 +74,7 @@ def main() -> None:
     parser.add_argument("--labels", nargs="+", default=["400"])
     parser.add_argument("--epochs", type=int, default=5, help="of the pre-training")
     parser.add_argument("--augment", choices=("none", "shift"))
+    parser.add_argument("--leave-out", nargs="*", default=[], choices=list(VARIANTS), help="of the variants")
     asked = parser.parse_args()
     asked.out = asked.out or Path("runs") / f"tune-hpca-{asked.name}"
 
@@ -84,7 +85,8 @@ def main() -> None:
         asked.out / "encoder",
         data=data,
     )
-    rows = [score(asked, data, labels, variant) for labels in asked.labels for variant in VARIANTS]
+    chosen = [variant for variant in VARIANTS if variant not in asked.leave_out]
+    rows = [score(asked, data, labels, variant) for labels in asked.labels for variant in chosen]
     for row in rows:
         print(json.dumps(row))
     save(f"tune_hpca_{asked.name}", {"seed": SEED, "pretrain_epochs": asked.epochs, "rows": rows})

@@ -1,6 +1,7 @@
 """Attach, then compile: forward and `write_grad` without a graph break, and the same numbers as without compiling."""
 
 import copy
+import sys
 from typing import Any
 
 import pytest
@@ -181,6 +182,9 @@ def test_modes_hold_for_compiled_code(network: nn.Sequential, images: Tensor, ru
         assert plasticity.deltas().keys() == {"0", "3"}
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="under fullgraph PyTorch drops what a with statement raises on Python 3.10"
+)
 def test_an_early_send_cannot_be_compiled(network: nn.Sequential, images: Tensor, rule: Any) -> None:
     plasticity = fasthebb.attach(network, rule)
 

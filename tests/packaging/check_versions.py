@@ -5,8 +5,8 @@
     python tests/packaging/check_versions.py lowest --pin torch==2.14.1 tests/core/test_conformance.py -x
 
 Makes a fresh virtual environment in a temporary folder, installs fasthebb into it and runs pytest, on `TESTS` or on
-what is named. The last line says what was found. It needs the network, some gigabytes and, for all of `TESTS`, about an
-hour of a core; so it is no test.
+what is named. The last line says what was found. It needs the network, some gigabytes and, for all of `TESTS`, hours of
+a core; so it is no test.
 """
 
 import argparse

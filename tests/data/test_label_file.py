@@ -62,7 +62,7 @@ def test_files_are_found_by_path_base_name_and_absolute_path(tmp_path: Path) -> 
     expected = {"a/0.png": "p", "b/deep/1.png": "q", "b/deep/0.png": "r", "b/deep/2.png": "s"}
     assert labels(data, text) == expected
     assert labels(tmp_path / "link", text) == expected
-    with refused("'0.png', which 2 images are called (a/0.png, b/deep/0.png)", "give paths"):
+    with refused("'0.png', which 2 images are called (a/0.png, b/deep/0.png)", "give its path"):
         labels(data, "file,label\n0.png,a\n")
 
 

@@ -176,7 +176,7 @@ def test_what_does_not_fit_is_refused() -> None:
     for shape in ((0, 1, 8, 8), (3, 8, 8), (3, 1, 8, 9)):
         with refused(str(shape), "square ones (N, C, S, S) and at least one"):
             Preprocessing.fit(torch.zeros(shape, dtype=torch.uint8))
-    with refused("(2, 1, 8, 8)", "expected 3 channels"):
+    with refused("(2, 1, 8, 8)", "expected (N, 3, H, W)"):
         Preprocessing.fit(some_images(4, 3, 8))(some_images(2, 1, 8))
 
 

@@ -121,5 +121,5 @@ def test_numbers_out_of_range_are_refused() -> None:
     train, labels = torch.eye(2), torch.arange(2)
     with pytest.raises(ValueError, match="at least 1"):
         knn_top1(train, labels, train, labels, k=0)
-    with pytest.raises(ValueError, match="1 groups of 2"):
+    with pytest.raises(ValueError, match="1 names of groups for 2 images"):
         svm_top1(train, labels, train, labels, groups=["a"])

@@ -80,8 +80,9 @@ def differences(found: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]
     for name, value in asked.items():
         other = found.get(name)
         rules = [one for one in (other, value) if isinstance(one, Mapping) and "class_path" in one]
-        if len(rules) == 2 and rules[0]["class_path"] == rules[1]["class_path"]:
-            inner = [{f"{name}.{key}": one for key, one in rule.get("init_args", {}).items()} for rule in rules]
+        fields_known = all(isinstance(one.get("init_args") or {}, Mapping) for one in rules)
+        if len(rules) == 2 and fields_known and rules[0]["class_path"] == rules[1]["class_path"]:
+            inner = [{f"{name}.{key}": one for key, one in (rule.get("init_args") or {}).items()} for rule in rules]
             listed += differences(*inner)
         elif other != value:
             was, now = (one["class_path"] if one in rules else shown(one) for one in (other, value))

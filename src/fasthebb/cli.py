@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         command = parsed.subcommand
         values = parser.instantiate(parsed)[command]
         options_class, run, _, _ = COMMANDS[command]
-        _refuse_nothing(options_class, values)
+        _refuse_unusable(options_class, values)
         options = options_class(**{f.name: values[f.name] for f in fields(options_class)})
         status = launch(options, given)
         if status is not None:
@@ -163,8 +163,8 @@ def _spelled_out(given: list[str], commands: dict[str, ArgumentParser]) -> list[
     return spelled
 
 
-def _refuse_nothing(options_class: type, values: Any) -> None:
-    """Refuse ``NAME:`` without a value in a file of options, which the parser takes for any type, and empty texts."""
+def _refuse_unusable(options_class: type, values: Any) -> None:
+    """Refuse what the parser takes: ``NAME:`` without a value in a file, empty texts, and numbers beyond 64 bits."""
     for one in fields(options_class):
         if values[one.name] == "" or (values[one.name] is None and type(None) not in get_args(one.type)):
             name = one.name.replace("_", "-")

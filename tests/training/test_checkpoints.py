@@ -136,6 +136,35 @@ def test_where_there_is_no_room_the_last_checkpoint_stays(tmp_path: Path, room: 
     not hasattr(os, "geteuid") or os.geteuid() != 0 or sys.platform != "linux",
     reason="a disk that is full can only be made by root, on Linux",
 )
+@pytest.mark.parametrize("moment", [1, 2, 3, 8, 13])
+def test_ctrl_c_while_a_checkpoint_is_written_is_no_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    io, written = AtomicCheckpointIO(), []
+    io.save_checkpoint({"epoch": 1, "weights": torch.zeros(1000)}, tmp_path / LAST)
+    save = torch.save
+
+    class Interrupted:
+        def __init__(self, file: Any) -> None:
+            self.file = file
+
+        def write(self, content: bytes) -> int:
+            written.append(len(content))
+            if len(written) == moment:
+                raise KeyboardInterrupt
+            return self.file.write(content)  # type: ignore[no-any-return]
+
+        def flush(self) -> None:
+            self.file.flush()
+
+    monkeypatch.setattr(torch, "save", lambda what, file: save(what, Interrupted(file)))
+    with pytest.raises(KeyboardInterrupt):
+        io.save_checkpoint({"epoch": 2, "weights": torch.zeros(1000)}, tmp_path / LAST)
+    assert len(written) >= moment
+    assert [path.name for path in tmp_path.iterdir()] == [LAST]
+    assert epoch_of(tmp_path / LAST) == 1
+
+
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()

@@ -31,6 +31,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
         Raises:
             OSError: it cannot be written (a full disk, a quota); the previous file is as it was.
+            KeyboardInterrupt: Ctrl-C meanwhile; likewise.
         """
         path = Path(path)
         whole = path.with_name(f".{path.name}.whole")
@@ -40,7 +41,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 path.replace(path.with_name(PREVIOUS))
             whole.replace(path)
         except (OSError, RuntimeError) as error:
-            cause = error if isinstance(error, OSError) else error.__context__ or error  # torch hides the system's word
+            cause = error if isinstance(error, OSError) else error.__context__ or error  # torch hides why a write fails
+            if isinstance(cause, KeyboardInterrupt):
+                raise cause from None
             reason = (cause.strerror if isinstance(cause, OSError) else None) or " ".join(str(cause).split())[:160]
             left = "the last one is still there: make room" if path.exists() else "make room"
             raise OSError(f"cannot write the checkpoint {path} ({reason}); {left} and give the same command") from error

@@ -31,8 +31,9 @@ class HebbianPretraining(lightning.LightningModule):
     Plain SGD with constant learning rate. In the order "together" all layers learn at once; in the order "greedy" one
     after the other, `epochs` epochs each, in the order in which the network uses them: the layers before the learning
     one are at rest and in eval mode (their batch norms estimated anew when it starts), what is used after it is not
-    even computed. Every epoch logs read-outs of the layers (`layer/<name>/<readout>`, see `Readout`), and a layer that
-    hardly moved or died in its first epoch is warned of.
+    even computed. Nor is, in the other order, what is used after the last learning layer, where other layers with
+    weights are and every learning one is used once. Every epoch logs read-outs of the layers (`layer/<name>/<readout>`,
+    see `Readout`), and a layer that hardly moved or died in its first epoch is warned of.
 
     Afterwards `plasticity.detach()` leaves a plain network, and `reestimate_batch_norm` settles its batch norms.
 
@@ -100,6 +101,7 @@ class HebbianPretraining(lightning.LightningModule):
         }
         self._sequence: list[str] = []  # layer names in the order of use, once a batch has been seen
         self._order: list[nn.Module] = []  # layers and batch norms in the order of use
+        self._last: nn.Module | None = None  # where the forward pass may end
         self._probe: Tensor | None = None
         self._sends_early = False
 
@@ -131,13 +133,20 @@ class HebbianPretraining(lightning.LightningModule):
         images = next(iter(loader))[0]
         self._probe = channels_last(images.to(self.device))
         names = {layer: name for name, layer in self.plasticity.layers.items()}
+        norms = batch_norms(self.features)
+        weighted = [layer for layer in self.features.modules() if isinstance(getattr(layer, "weight", None), Tensor)]
         with torch.no_grad(), evaluating(self.features):
             calls: Counter[str] = Counter()
-            several = process_count() > 1
-            with self.plasticity.observed(lambda name, _: calls.update([name])) if several else nullcontext():
-                self._order = order_of_use([*names, *batch_norms(self.features)], lambda: self.features(self._probe))
-        self._sends_early = several and max(calls.values(), default=0) == 1
-        self._sequence = [names[layer] for layer in self._order if layer in names]
+            with self.plasticity.observed(lambda name, _: calls.update([name])):
+                used = order_of_use({*names, *norms, *weighted}, lambda: self.features(self._probe))
+        self._order = [layer for layer in used if layer in names or layer in norms]
+        self._sequence = [names[layer] for layer in used if layer in names]
+        used_once = max(calls.values(), default=0) == 1
+        self._sends_early = used_once and process_count() > 1
+        if used_once and self.order == "together" and self.taught is None:
+            last = self.plasticity.layers[self._sequence[-1]]
+            if any(layer not in norms for layer in used[used.index(last) + 1 :]):
+                self._last = last
         if self.trainer.fit_loop.restarted_mid_epoch:
             self._set_modes()
 
@@ -163,17 +172,25 @@ class HebbianPretraining(lightning.LightningModule):
         images = channels_last(batch[0])
         joined = joined_images(self._loader(), batch_idx, images)
         with torch.no_grad(), fixed_batch_norms(self.features, when=joined < fewest_images(self.features)):
-            with self.plasticity.last_micro_batch() if self._sends_early else nullcontext():
-                features = self._run(images)
-            if self.taught is not None:
-                with self.taught.teacher(batch[1]):
-                    self.model.get_submodule("classifier")(features)
-        for one in self._learning:
-            one.write_grad()
+            if self.lr == 0:
+                with self.plasticity.paused():
+                    self._run(images)
+            else:
+                self._learn(images, batch)
         optimizer.step()  # type: ignore[union-attr]
         optimizer.zero_grad()  # type: ignore[union-attr]
         if (batch_idx + 1) % CHECK_EVERY == 0:
             self.plasticity.check()
+
+    def _learn(self, images: Tensor, batch: Sequence[Any]) -> None:
+        """Leave the updates of one batch as gradients."""
+        with self.plasticity.last_micro_batch() if self._sends_early else nullcontext():
+            features = self._run(images)
+        if self.taught is not None:
+            with self.taught.teacher(batch[1]):
+                self.model.get_submodule("classifier")(features)
+        for one in self._learning:
+            one.write_grad()
 
     def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
         """Keep what the classifier that looks on makes of a validation batch."""
@@ -227,10 +244,11 @@ class HebbianPretraining(lightning.LightningModule):
 
     def _run(self, images: Any) -> Tensor:
         """Forward as far as something learns."""
-        if self.order == "together":
+        last = self._learner(self._stage) if self.order == "greedy" else self._last
+        if last is None:
             features: Tensor = self.features(images)
             return features
-        (learned,) = layer_outputs(self.features, [self._learner(self._stage)], images)
+        (learned,) = layer_outputs(self.features, [last], images)
         return learned
 
     def _settle_batch_norms_before_the_stage(self, loader: Any) -> None:

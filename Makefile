@@ -11,7 +11,7 @@ demo: $(READY)  ## the main job on scikit-learn's digits: table, report.html
 	@$(BIN)/fasthebb demo --out runs/demo
 
 test: $(READY)  ## every test, in parallel
-	@$(BIN)/python -m pytest -n auto --dist loadfile
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: $(READY)  ## format, lint, types, layers
 	@$(BIN)/ruff format --check .

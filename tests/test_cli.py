@@ -273,7 +273,8 @@ def test_help_names_every_option_and_command(capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit):
         main(["pretrain", "--help"])
     text = capsys.readouterr().out
-    assert re.search(r"--image[-_]size", text)
+    assert "--image-size" in text
+    assert not re.search(r"--\w+_", text)
     assert "whose labels are never read" in text
 
 

@@ -94,15 +94,23 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _parsers() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
+class _Parser(ArgumentParser):
+    """Shows options with hyphens, as messages and documentation do; both spellings are taken."""
+
+    def format_help(self, *args: Any, **kwargs: Any) -> str:
+        return re.sub(r"--\w+", lambda option: option[0].replace("_", "-"), super().format_help(*args, **kwargs))
+
+
+def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     set_loader("fasthebb", _load_yaml, (YAMLError,))
     description = "Hebbian learning at matrix-product speed."
-    parser = ArgumentParser(prog="fasthebb", description=description, exit_on_error=False, parser_mode="fasthebb")
+    parser = _Parser(prog="fasthebb", description=description, exit_on_error=False, parser_mode="fasthebb")
     parser.add_argument("--version", action="version", version=fasthebb.__version__)
     subcommands = parser.add_subcommands()
     commands = {}
     for name, (options, _, needs_out, purpose) in COMMANDS.items():
-        command = ArgumentParser(description=purpose, exit_on_error=False, parser_mode="fasthebb")
+        usage = f"fasthebb {name}{' --out OUT' if needs_out else ''} [--OPTION VALUE ...]"
+        command = _Parser(usage=usage, description=purpose, exit_on_error=False, parser_mode="fasthebb")
         command.add_argument("--config", action="config", help="YAML file of options, such as a run's config.yaml")
         if needs_out:
             command.add_argument("--out", type=str, required=True, help="folder of this run")
@@ -132,7 +140,7 @@ def _class_path(name: str) -> str:
     return name if rule is None else f"{rule.__module__}.{rule.__name__}"
 
 
-def _spelled_out(given: list[str], commands: dict[str, ArgumentParser]) -> list[str]:
+def _spelled_out(given: list[str], commands: dict[str, _Parser]) -> list[str]:
     """Options as the parser wants them: underscores, flags with a value, repeatable options, rules by class."""
     if given[0] not in commands:
         return given
@@ -178,7 +186,7 @@ def _as_list(text: str) -> str:
     return text if text.startswith("[") else json.dumps([one.strip() for one in text.split(",")])
 
 
-def _explained(message: str, given: list[str], commands: dict[str, ArgumentParser]) -> str:
+def _explained(message: str, given: list[str], commands: dict[str, _Parser]) -> str:
     """One line from the parser's message, with the nearest names where one is unknown."""
     line = " ".join(message.split())
     if given[0] not in commands and not given[0].startswith("-"):

@@ -189,6 +189,26 @@ def test_sigterm_in_the_last_batch_leaves_the_checkpoint_of_the_epoch(
     assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), whole.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_process_that_is_to_end_says_nothing_of_the_others_that_have_ended(
+    make_model: Model, make_loader: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    monkeypatch.setattr("fasthebb.training.trainer.has_lost_others", lambda error: "Gloo" in str(error))
+
+    class Alone(make_loader):  # type: ignore[misc]
+        def __iter__(self) -> Any:
+            for number, batch in enumerate(super().__iter__()):
+                yield batch
+                if number == 1:
+                    if asked:
+                        os.kill(os.getpid(), signal.SIGTERM)
+                    raise RuntimeError("Gloo: connection closed by peer")
+
+    trainer = make_trainer(epochs=3, out=tmp_path, progress=False)
+    with pytest.raises(Terminated if asked else RuntimeError):
+        fit(trainer, Classifier(make_model(), classes=3, epochs=3), Alone(images=80, batch=4))
+
+
 def test_signal_handlers_are_put_back(make_model: Model, make_loader: Any, tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGUSR1)
     with pytest.raises(Terminated):

@@ -17,7 +17,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from fasthebb.runs.folder import RunError
 from fasthebb.runs.options import FinetuneOptions, PretrainOptions
-from fasthebb.training.processes import process_count, process_rank
+from fasthebb.training.processes import has_lost_others, process_count, process_rank
 
 PATIENCE = 10.0
 """Seconds in which a launcher notices that a process has ended."""
@@ -132,8 +132,7 @@ def lost_others(error: RuntimeError) -> str | None:
     A launcher that watches its processes needs a moment to see which of them has ended, and ends this one then: only
     where there is none, such as with a connection that is lost, is there something to be said here.
     """
-    known = isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "NCCL", "Gloo", "nccl"))
-    if process_count() == 1 or not known:
+    if not has_lost_others(error):
         return None
     _wait_to_be_ended()
     return (

@@ -21,6 +21,16 @@ def process_rank() -> int:
     return dist.get_rank() if process_count() > 1 else 0
 
 
+def has_lost_others(error: RuntimeError) -> bool:
+    """Whether an error of this process says that it can no longer reach the others.
+
+    >>> has_lost_others(RuntimeError("Gloo: connection closed by peer"))  # of a process that is alone
+    False
+    """
+    known = isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "NCCL", "Gloo", "nccl"))
+    return known and process_count() > 1
+
+
 def share() -> dict[str, int]:
     """What `Batches` and their like take so that the processes share the images.
 

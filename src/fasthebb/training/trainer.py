@@ -20,6 +20,7 @@ from fasthebb.training.clock import EpochClock
 from fasthebb.training.compatibility import Origin, check_fits
 from fasthebb.training.divergence import Divergence, OnDivergence
 from fasthebb.training.metrics_file import MetricsFile, RowBeforeCheckpoint
+from fasthebb.training.processes import has_lost_others
 from fasthebb.training.resumable import Resumable
 from fasthebb.training.strategy import Together
 from fasthebb.training.tracking import Tracking
@@ -195,8 +196,16 @@ def fit(
             if divergence is None:
                 raise
             ckpt = divergence.go_back(trainer, error)
-    if any(isinstance(one, WithinEpochs) and one.asked_to_end for one in _callbacks(trainer)):
+        except RuntimeError as error:
+            if not (has_lost_others(error) and _asked_to_end(trainer)):
+                raise
+            raise Terminated("others ended first, and the same command goes on from the last checkpoint") from error
+    if _asked_to_end(trainer):
         raise Terminated("the training is done, and the same command finishes the run")
+
+
+def _asked_to_end(trainer: lightning.Trainer) -> bool:
+    return any(isinstance(one, WithinEpochs) and one.asked_to_end for one in _callbacks(trainer))
 
 
 def _callbacks(trainer: lightning.Trainer) -> list[Callback]:

@@ -45,11 +45,12 @@ def main() -> None:
 
 def score(arguments: argparse.Namespace, data: Any, method: str, seed: int) -> dict[str, Any]:
     """Fine-tune with a code layer and retrieve."""
-    folder = Path("runs/retrieval") / f"{method}-{arguments.labels}-s{seed}"
+    name = method.replace("/", "-")
+    folder = Path("runs/retrieval") / f"{name}-{arguments.labels}-s{seed}"
     known = folder / "scores.json"
     if known.exists():
         return dict(json.loads(known.read_text()))
-    encoder = None if method == "none" else str(arguments.study / "pretrained" / f"{method}-s{seed}")
+    encoder = None if method == "none" else str(arguments.study / "pretrained" / f"{name}-s{seed}")
     options = FinetuneOptions(
         data=arguments.data,
         init=encoder,
@@ -68,7 +69,7 @@ def score(arguments: argparse.Namespace, data: Any, method: str, seed: int) -> d
         ordered = Batches(images, network.preprocessing, batch_size=256, shuffle=False)
         features, labels = layer_features(model, ordered, [LAYER])
         sides += [features[LAYER], labels]
-    found = {name: round(value, 2) for name, value in retrieval_scores(*sides, binary=True).items()}
+    found = {measure: round(value, 2) for measure, value in retrieval_scores(*sides, binary=True).items()}
     row = {"method": method, "seed": seed, "top1": tuned["top1"], **found}
     known.write_text(json.dumps(row))
     return row

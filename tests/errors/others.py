@@ -18,6 +18,12 @@ ERRORS = {
         "--layers compares the images that it scores with the training images, which --split train contains: "
         "choose --split test or validation"
     ),
+    "evaluate --weights classifier --ignore-value 255": (
+        "found --ignore-value 255, which is for segmentation, and classifier classifies whole images: leave it out"
+    ),
+    "predict --weights classifier --images flat --out out --tile 64": (
+        "found --tile 64, which is for segmentation, and classifier classifies whole images: leave it out"
+    ),
     "predict --weights nowhere --images flat --out out": (
         "found no weights at nowhere, expected a run folder with classifier.safetensors or such a file"
     ),

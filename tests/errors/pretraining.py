@@ -38,6 +38,7 @@ ERRORS = {
     "pretrain --out out --epochs 0": "epochs must be at least 1, got 0",
     "pretrain --out out --lr -1": "lr must not be negative, got -1.0",
     "pretrain --out out --lr nan": "--lr: found nan, expected a number",
+    "pretrain --out out --checkpoint-minutes -1": "checkpoint_minutes: found -1, expected 0, for never, or more",
     "pretrain --out out --batch-size 0": "found the batch size 0, expected at least 1",
     "pretrain --out out --precision 8bit": "--precision: found 8bit, expected one of '32-true', 'bf16-mixed'",
     "pretrain --out out --augment strong": (

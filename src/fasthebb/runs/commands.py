@@ -7,6 +7,7 @@ from fasthebb.exported import exported_task, is_exported
 from fasthebb.runs import segmentation
 from fasthebb.runs.evaluate import evaluate as _evaluate
 from fasthebb.runs.finetune import finetune as _finetune
+from fasthebb.runs.folder import RunError
 from fasthebb.runs.options import EvaluateOptions, FinetuneOptions, PredictOptions, PretrainOptions
 from fasthebb.runs.predict import predict as _predict
 from fasthebb.runs.pretrain import pretrain as _pretrain
@@ -77,8 +78,10 @@ def evaluate(options: EvaluateOptions, out: str | Path | None = None, *, progres
     Raises:
         ValueError: for a user's mistake, in one line.
     """
-    segmenting = task_of(options.weights, "classifier.safetensors") == "segmentation"
-    return (segmentation.evaluate if segmenting else _evaluate)(options, out, progress=progress)
+    if task_of(options.weights, "classifier.safetensors") == "segmentation":
+        return segmentation.evaluate(options, out, progress=progress)
+    _refuse_options_of_masks(options)
+    return _evaluate(options, out, progress=progress)
 
 
 def predict(options: PredictOptions, out: str | Path | None = None, *, progress: bool = True) -> list[dict[str, Any]]:
@@ -97,5 +100,17 @@ def predict(options: PredictOptions, out: str | Path | None = None, *, progress:
     """
     exported = is_exported(options.weights)
     task = exported_task(options.weights) if exported else task_of(options.weights, "classifier.safetensors")
-    segmenting = task == "segmentation"
-    return (segmentation.predict if segmenting else _predict)(options, out, progress=progress)
+    if task == "segmentation":
+        return segmentation.predict(options, out, progress=progress)
+    _refuse_options_of_masks(options)
+    return _predict(options, out, progress=progress)
+
+
+def _refuse_options_of_masks(options: EvaluateOptions | PredictOptions) -> None:
+    for name in ("tile", "ignore_value"):
+        if (value := getattr(options, name, None)) is not None:
+            option = name.replace("_", "-")
+            raise RunError(
+                f"found --{option} {value}, which is for segmentation, and {options.weights} classifies whole images: "
+                "leave it out"
+            )

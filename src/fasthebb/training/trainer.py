@@ -108,8 +108,10 @@ def make_trainer(
         loggers: of `open_logger`, besides `metrics.csv`; they receive what `Tracking` looks at as well.
 
     Raises:
-        ValueError: another precision.
+        ValueError: another precision, or minutes below zero.
     """
+    if not checkpoint_minutes >= 0:
+        raise ValueError(f"checkpoint_minutes: found {checkpoint_minutes:g}, expected 0, for never, or more")
     if precision not in get_args(Precision):
         raise ValueError(f"precision must be one of {', '.join(get_args(Precision))}, got '{precision}'")
     for name in ("lightning.pytorch", "lightning.fabric"):

@@ -199,9 +199,11 @@ def test_a_trainer_that_goes_on_too_long_is_refused(make_model: Model, loader: A
 
 
 @pytest.mark.parametrize("order", ["together", "greedy"])
-@pytest.mark.parametrize("rule", [fasthebb.HPCA(max_lr=0.1), fasthebb.SWTA()])
+@pytest.mark.parametrize(
+    "rule", [fasthebb.HPCA(max_lr=0.1), fasthebb.SWTA(), dict.fromkeys(["conv1", "conv2"], fasthebb.HPCA(max_lr=0.1))]
+)
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
-    make_model: Model, make_loader: Any, tmp_path: Path, order: Any, rule: fasthebb.Rule, measured: Any
+    make_model: Model, make_loader: Any, tmp_path: Path, order: Any, rule: Any, measured: Any
 ) -> None:
     def module() -> HebbianPretraining:
         return HebbianPretraining(make_model(), rule, order=order, epochs=2, seed=7)

@@ -101,7 +101,7 @@ class HebbianPretraining(lightning.LightningModule):
         }
         self._sequence: list[str] = []  # layer names in the order of use, once a batch has been seen
         self._order: list[nn.Module] = []  # layers and batch norms in the order of use
-        self._last: nn.Module | None = None  # where the forward pass may end
+        self._last: str | None = None  # the layer at which the forward pass may end
         self._probe: Tensor | None = None
         self._sends_early = False
 
@@ -144,8 +144,8 @@ class HebbianPretraining(lightning.LightningModule):
         used_once = max(calls.values(), default=0) == 1
         self._sends_early = used_once and process_count() > 1
         if used_once and self.order == "together" and self.taught is None:
-            last = self.plasticity.layers[self._sequence[-1]]
-            if any(layer not in norms for layer in used[used.index(last) + 1 :]):
+            last = self._sequence[-1]
+            if any(layer not in norms for layer in used[used.index(self.plasticity.layers[last]) + 1 :]):
                 self._last = last
         if self.trainer.fit_loop.restarted_mid_epoch:
             self._set_modes()
@@ -235,27 +235,24 @@ class HebbianPretraining(lightning.LightningModule):
     def _stage(self) -> int:
         return self.current_epoch // self.epochs
 
-    def _learner(self, stage: int) -> nn.Module:
-        """The layer that learns in a stage of the greedy order."""
-        return self.plasticity.layers[self._sequence[stage]]
-
     def _loader(self) -> Any:
         return self.trainer.train_dataloader
 
     def _run(self, images: Any) -> Tensor:
         """Forward as far as something learns."""
-        last = self._learner(self._stage) if self.order == "greedy" else self._last
+        last = self._sequence[self._stage] if self.order == "greedy" else self._last
         if last is None:
             features: Tensor = self.features(images)
             return features
-        (learned,) = layer_outputs(self.features, [last], images)
+        (learned,) = layer_outputs(self.features, [self.plasticity.layers[last]], images)
         return learned
 
     def _settle_batch_norms_before_the_stage(self, loader: Any) -> None:
         """Estimate the batch norms between the layer that learned last and the one that learns next."""
         if self._stage == 0:
             return
-        start, end = (self._order.index(self._learner(stage)) for stage in (self._stage - 1, self._stage))
+        learners = (self.plasticity.layers[self._sequence[stage]] for stage in (self._stage - 1, self._stage))
+        start, end = map(self._order.index, learners)
         between = self._order[start + 1 : end]
         norms = [norm for norm in batch_norms(self.features) if norm in between]
         seed_epoch(self.seed, self.current_epoch, loader)

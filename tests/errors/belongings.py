@@ -69,6 +69,8 @@ def _masks(here: Path) -> None:
 
 def _files(here: Path) -> None:
     (here / "bad.yaml").write_text("epochs: [1\n")
+    ten = ["x: &x0 [a]", *(f"x{level}: &x{level} [{', '.join([f'*x{level - 1}'] * 10)}]" for level in range(1, 6))]
+    (here / "bomb.yaml").write_text("\n".join(ten))
     (here / "list.yaml").write_text("- epochs\n")
     (here / "unknown.yaml").write_text("epoks: 3\n")
     (here / "a-file").write_text("")

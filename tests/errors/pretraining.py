@@ -88,6 +88,9 @@ ERRORS = {
     ),
     "pretrain --out out --config no-such.yaml": "--config: found no file no-such.yaml",
     "pretrain --out out --config bad.yaml": "--config: found no YAML (...), expected NAME: VALUE in each line",
+    "pretrain --out out --config bomb.yaml": (
+        "--config: found no YAML (it stands for more than 10000 values), expected NAME: VALUE in each line"
+    ),
     "pretrain --out out --config list.yaml": "--config: found - epochs, expected NAME: VALUE in each line",
     "pretrain --out out --config unknown.yaml": (
         "unknown option epoks in the file of --config: did you mean epochs? (known: ...)"

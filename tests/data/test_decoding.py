@@ -418,9 +418,9 @@ def test_a_set_that_does_not_fit_into_memory_is_refused_with_a_size_that_does(
     source = open_source(tmp_path)
     monkeypatch.setattr(reading, "available_memory", lambda: 10_000)
     check_memory(source.items, 8, None)
-    with refused("10 images of 1 x 64 x 64", "at most 22"):
+    with refused("10 images of 1 x 64 x 64", "at most 21"):
         check_memory(source.items, 64, None)
-    check_memory(source.items, 22, None)
+    check_memory(source.items, 21, None)
     with refused("10 images of 1 x 64 x 64"):
         load(tmp_path, image_size=64)
 

@@ -84,7 +84,7 @@ def check_memory(items: Sequence[Item], image_size: int, channels: int | None) -
     trial = next((one for item in items[:8] if not isinstance(one := read_item(item, 8, False), str)), None)
     depth = 1 if trial is None else trial.dtype.itemsize
     count = channels if channels is not None else 3 if trial is None else trial.shape[2]
-    needed = 2 * len(items) * image_size**2 * count * depth  # decoded, and gathered into one tensor
+    needed = 2 * (len(items) + 1) * image_size**2 * count * depth  # decoded, and gathered; one in the making
     if needed > available:
         fits = int(image_size * (available / needed) ** 0.5)
         raise TooLargeError(

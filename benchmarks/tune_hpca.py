@@ -81,7 +81,7 @@ def main() -> None:
     data = load_images(asked.data, image_size=32)
     assert isinstance(data, ImageData)
     pretrain(
-        PretrainOptions(data=asked.data, seed=SEED, epochs=asked.epochs, image_size=32),
+        PretrainOptions(data=asked.data, seed=SEED, layers=["all"], epochs=asked.epochs, image_size=32),
         asked.out / "encoder",
         data=data,
     )

@@ -138,6 +138,27 @@ def test_what_is_no_exported_file_is_said(file: Path, tmp_path: Path) -> None:
             load_exported(tmp_path / "changed.onnx")
 
 
+def test_a_graph_that_only_running_shows_to_be_damaged_is_said_in_one_line(
+    parts: tuple[Preprocessing, Network], tmp_path: Path
+) -> None:
+    model = onnx.load(export(*parts, Description(CLASSES, 1, 24), tmp_path / "model.onnx"))
+    sevens = onnx.numpy_helper.from_array(torch.tensor([-1, 7]).numpy(), "sevens")  # of 576 pixels
+    weight = onnx.numpy_helper.from_array(torch.ones(7, 3).numpy(), "weight")
+    nodes = [
+        onnx.helper.make_node("Reshape", ["images", "sevens"], ["rows"]),
+        onnx.helper.make_node("MatMul", ["rows", "weight"], ["probabilities"]),
+    ]
+    graph = onnx.helper.make_graph(nodes, "g", list(model.graph.input), list(model.graph.output), [sevens, weight])
+    model.graph.CopyFrom(graph)
+    onnx.save(model, tmp_path / "changed.onnx")
+    classifier = load_exported(tmp_path / "changed.onnx")
+    with pytest.raises(
+        ExportError, match=r"changed.onnx cannot be run on images of \[2, 1, 24, 24\] \(damaged"
+    ) as error:
+        classifier(IMAGES[:2])
+    assert "\n" not in str(error.value)
+
+
 def test_what_cannot_be_written_is_said(
     parts: tuple[Preprocessing, Network], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,7 @@ from .together import Options, run, work
 COUNTS = (2, 3)
 BATCH = {2: 6, 3: 4}  # 12 images together, so that the last joined batch is a single image
 NETWORK: dict[str, Any] = {"width": 0.1, "hidden": 16, "image_size": 24}
+ALL = {"hebbian": ["all"], "at-once": []}  # layers
 PRETRAININGS = {
     "hpca": PretrainOptions(epochs=2),
     "swta": PretrainOptions(rule=SWTA(), epochs=2),
@@ -69,7 +70,7 @@ class Together:
         common: dict[str, Any] = {"batch_size": BATCH[processes], "logger": "none"}
         for name, pretraining in {**PRETRAININGS, **ROUNDED, **REFUSED}.items():
             data = self.folder / ("classes" if pretraining.select == "taught" else "flat")
-            found[name] = replace(pretraining, data=str(data), **NETWORK, **common)
+            found[name] = replace(pretraining, data=str(data), layers=ALL[pretraining.method], **NETWORK, **common)
         labelled = {"data": str(self.folder / "classes"), "labels": "13", "lr": 0.01, "dropout": 0.0}
         for name, finetuning in FINETUNINGS.items():
             init = str(self.folder / f"of {processes}" / "hpca")

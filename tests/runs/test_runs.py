@@ -77,7 +77,7 @@ def test_weights_carry_everything_that_new_images_need(classifier: Path, by_clas
 
 
 def test_swta_is_whitened_and_its_encoder_is_folded(pretrain_options: PretrainOptions, tmp_path: Path) -> None:
-    pretrain(replace(pretrain_options, rule=fasthebb.SWTA()), tmp_path / "swta", progress=False)
+    pretrain(replace(pretrain_options, rule=fasthebb.SWTA(), layers=["all"]), tmp_path / "swta", progress=False)
     network = SavedNetwork.load(tmp_path / "swta", "encoder.safetensors")
     assert network.preprocessing.whitening is not None
     for name, weight in network.tensors.items():
@@ -340,7 +340,8 @@ def test_images_of_other_classes_are_refused(classifier: Path, tmp_path: Path) -
 
 def test_greedy_and_bfloat16_run(pretrain_options: PretrainOptions, tmp_path: Path) -> None:
     options = replace(pretrain_options, order="greedy", epochs=1, precision="bf16-mixed")
-    assert pretrain(options, tmp_path / "greedy", progress=False)["epochs"] == 5
+    assert pretrain(options, tmp_path / "greedy", progress=False)["epochs"] == 2
+    assert pretrain(replace(options, layers=["all"]), tmp_path / "all", progress=False)["epochs"] == 5
 
 
 def test_backprop_alone_is_the_network_with_biases(by_class: Path, tmp_path: Path) -> None:
@@ -390,12 +391,22 @@ def test_the_draw_of_labels_has_a_seed_of_its_own(by_class: Path, tmp_path: Path
     assert not torch.equal(weights[0]["classifier.1.weight"], weights[1]["classifier.1.weight"])
 
 
-def test_layers_that_do_not_learn_keep_their_weights(pretrain_options: PretrainOptions, tmp_path: Path) -> None:
-    pretrain(replace(pretrain_options, layers=["conv1", "conv[3]"]), tmp_path / "some", progress=False)
+@pytest.mark.parametrize(
+    ("asked", "learning"),
+    [
+        ([], ["conv1", "conv2"]),
+        (["all"], ["conv1", "conv2", "conv3", "conv4", "dense5"]),
+        (["conv1", "conv[3]"], ["conv1", "conv3"]),
+    ],
+)
+def test_layers_that_do_not_learn_keep_their_weights(
+    pretrain_options: PretrainOptions, tmp_path: Path, asked: list[str], learning: list[str]
+) -> None:
+    pretrain(replace(pretrain_options, layers=asked), tmp_path / "some", progress=False)
     pretrain(replace(pretrain_options, lr=0.0), tmp_path / "none", progress=False)
     learned, still = features(tmp_path / "some"), features(tmp_path / "none")
     moved = {name for name, weight in learned.items() if weight.dim() > 1 and not torch.equal(weight, still[name])}
-    assert moved == {"features.conv1.weight", "features.conv3.weight"}
+    assert moved == {f"features.{name}.weight" for name in learning}
 
 
 @pytest.mark.parametrize("method", ["vae", "vae-paper"])

@@ -303,10 +303,13 @@ def test_the_grid_has_whole_seeds_and_draws_of_few_labels_only() -> None:
 
 
 def test_a_method_says_how_it_pretrains() -> None:
-    options = resolved(StudyOptions(methods=["random", "hpca@conv1/conv2", "vae", "oja", "swta", "hpca+whiten"]))
+    methods = ["random", "hpca@conv1/conv3", "hpca@all", "vae", "oja", "swta", "hpca+whiten"]
+    options = resolved(StudyOptions(methods=methods))
     found = {one.method.name: pretrain_options(one, options) for one in pretrainings(make_grid(options, MANY))}
     assert (found["random"].lr, found["random"].epochs) == (0.0, 1)
-    assert found["hpca@conv1/conv2"].layers == ["conv1", "conv2"]
+    assert [found[name].layers for name in methods[:4]] == [["conv1", "conv2"], ["conv1", "conv3"], ["all"], []]
+    paper = resolved(StudyOptions(preset="paper-cifar10"))
+    assert {tuple(pretrain_options(one, paper).layers) for one in pretrainings(make_grid(paper, MANY))} == {("all",)}
     assert (found["vae"].method, found["vae"].lr) == ("vae", None)
     assert found["oja"].rule == fasthebb.Oja()
     assert [found[name].whiten for name in ("swta", "oja", "hpca+whiten")] == [True, False, True]

@@ -162,7 +162,11 @@ def _onnx(path: Path) -> _Opened:
         raise ExportError(f"{path} does not compute what it says of itself: export it again")
 
     def run(images: Tensor) -> Tensor:
-        (found,) = session.run(["probabilities"], {"images": images.cpu().numpy()})
+        try:
+            (found,) = session.run(["probabilities"], {"images": images.cpu().numpy()})
+        except Exception as error:  # its errors share no class but this
+            reason = " ".join(str(error).split())[:160]
+            raise ExportError(f"{path} cannot be run on images of {list(images.shape)} (damaged?): {reason}") from error
         return torch.from_numpy(found)
 
     return description, run

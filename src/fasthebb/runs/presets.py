@@ -8,6 +8,7 @@ from fasthebb.runs.options import PretrainOptions
 
 _PAPER: dict[str, Any] = {
     "rule": HPCA(),  # without a bound on the step
+    "layers": ["all"],
     "fold": False,
     "norms": "relative",
     "epochs": 20,

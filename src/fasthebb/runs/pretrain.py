@@ -38,6 +38,8 @@ from fasthebb.training import (
 from fasthebb.training.processes import WHOLE, first_alone, share
 from fasthebb.training.weights import write_atomically
 
+FIRST_LAYERS = {"cnn6": ["conv1", "conv2"]}
+"""What was measured to work best: later layers are better left to backprop, see docs/findings.md."""
 HEBBIAN_LR, HEBBIAN_EPOCHS = 0.1, 5
 COMPETITIVE_LR, COMPETITIVE_EPOCHS = 0.01, 1
 SUMMED_LR = 1e-6
@@ -268,11 +270,12 @@ def learning(
 ) -> HebbianPretraining | VAEPretraining:
     """The Lightning module that pre-trains ``model`` as the options ask for; classes are those of a look on."""
     if options.method == "hebbian":
+        layers = learning_layers(options)
         competitive = options.rule.competitive
         epochs = COMPETITIVE_EPOCHS if competitive else HEBBIAN_EPOCHS
         return HebbianPretraining(
             model,
-            dict.fromkeys(options.layers, options.rule) if options.layers else options.rule,
+            dict.fromkeys(layers, options.rule) if layers else options.rule,
             lr=usual_lr(options.rule) if options.lr is None else options.lr,
             order=options.order,
             epochs=epochs if options.epochs is None else options.epochs,
@@ -287,6 +290,17 @@ def learning(
         seed=options.seed,
         paper=options.method == "vae-paper",
     )
+
+
+def learning_layers(options: PretrainOptions) -> list[str]:
+    """Names or patterns of the layers that learn; empty for every hidden layer.
+
+    >>> learning_layers(PretrainOptions()), learning_layers(PretrainOptions(layers=["all"]))
+    (['conv1', 'conv2'], [])
+    """
+    if options.layers:
+        return [] if options.layers == ["all"] else options.layers
+    return FIRST_LAYERS.get(options.model or ("cnn6" if options.task == "classification" else "unet"), [])
 
 
 def usual_lr(rule: Rule) -> float:

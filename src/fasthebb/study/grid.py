@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fasthebb.runs import FinetuneOptions, PretrainOptions
+from fasthebb.runs.pretrain import learning_layers
 from fasthebb.study.amounts import Data, asked, available
 from fasthebb.study.methods import Method, method_named
 from fasthebb.study.options import SEMI, Readout, StudyOptions, follows_paper
@@ -152,11 +153,11 @@ def pretrain_options(one: Pretraining, options: StudyOptions) -> PretrainOptions
     given: dict[str, Any] = {} if method.rule is None else {"rule": method.rule}
     if options.task == "classification":
         given |= {"hidden": options.hidden, "image_size": options.image_size}
-    return PretrainOptions(
+    asked = PretrainOptions(
         **given,
         **_common(options),
         method=method.kind if vae else "at-once" if method.at_once else "hebbian",  # type: ignore[arg-type]
-        layers=list(method.layers),
+        layers=list(method.layers) or (["all"] if paper else []),
         fold=not paper,
         select="last" if not paper or vae or method.at_once or method.kind == "random" else "taught",
         # Weights at rest leave nothing to later passes: batch norm is estimated anew at the end.
@@ -169,6 +170,8 @@ def pretrain_options(one: Pretraining, options: StudyOptions) -> PretrainOptions
         width=options.width,
         channels=options.channels,
     )
+    # Written down, so that a study that was begun with other usual layers is not gone on with.
+    return asked if asked.layers or asked.method != "hebbian" else replace(asked, layers=learning_layers(asked))
 
 
 def finetune_options(cell: Cell, options: StudyOptions, stretch: float = 1.0) -> FinetuneOptions:

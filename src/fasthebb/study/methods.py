@@ -28,7 +28,7 @@ class Method:
             gradient, from the start and without pre-training.
         rule: of a Hebbian pre-training.
         beside: rule by which hidden layers learn while the network is trained with labels.
-        layers: those that learn by the rule, the others by backprop alone; empty for all.
+        layers: those that learn by the rule, the others by backprop alone; empty for the usual ones.
         whiten: whether pixels are decorrelated.
         at_once: whether layers learn at once, one after the other, and not by steps.
     """
@@ -53,9 +53,10 @@ def method_named(name: str, *, paper: bool = False, whiten: bool = True) -> Meth
     Args:
         name: "none", "none-tuned", "random", "weights", "vae", "vae-paper", a rule's short name or the
             ``module.Class`` of one's own, "global_guided" or a class that uses the gradient; ``@conv1/conv2`` behind a
-            rule lets these layers alone learn by it, ``+hybrid`` lets it go on beside backprop when there are labels,
-            ``+at-once`` puts one layer after the other where the rule would end (of "random": leaves all at rest, and
-            estimates batch norms from the same sample), ``+whiten`` decorrelates pixels.
+            rule lets these layers alone learn by it, ``@all`` every hidden one, ``+hybrid`` lets it go on beside
+            backprop when there are labels, ``+at-once`` puts one layer after the other where the rule would end (of
+            "random": leaves all at rest, and estimates batch norms from the same sample), ``+whiten`` decorrelates
+            pixels.
         paper: take the rules as the papers do, without a bound on the step.
         whiten: decorrelate pixels for competitive rules, too, where the name does not ask for it.
 

@@ -45,8 +45,9 @@ class StudyOptions:
             be best there; options given beside it go first.
         methods: "none" (backprop alone), "random" (pre-training with learning rate 0), "none+whiten", "none-tuned"
             (backprop alone for as many minutes as the costliest method), "vae", "vae-paper", "weights", rules by
-            name or module.Class; "hpca@conv1/conv2" lets these layers alone learn by the rule, "hpca+hybrid" lets it
-            go on beside backprop; "global_guided" gives backprop's gradient the size of a local step.
+            name or module.Class; "hpca@conv1/conv2" lets these layers alone learn by the rule, "hpca@all" every hidden
+            one, "hpca+hybrid" lets it go on beside backprop; "global_guided" gives backprop's gradient the size of a
+            local step.
         labels: amounts: "400" in all, the fraction "0.01", "5/class".
         seeds: how many seeds of weights, from 0 on.
         draws: how many draws of the labels a seed, up to a tenth of the labels; one above.

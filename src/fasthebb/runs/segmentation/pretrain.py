@@ -10,7 +10,7 @@ from fasthebb.data import MaskedData, Preprocessing, load_masked
 from fasthebb.models import SegmentationNetwork
 from fasthebb.runs.folder import RunFolder, settings
 from fasthebb.runs.options import PretrainOptions
-from fasthebb.runs.pretrain import COMPETITIVE_EPOCHS, HEBBIAN_EPOCHS, let_go, readouts, usual_lr
+from fasthebb.runs.pretrain import COMPETITIVE_EPOCHS, HEBBIAN_EPOCHS, learning_layers, let_go, readouts, usual_lr
 from fasthebb.runs.refusal import refuse
 from fasthebb.runs.saved import SavedSegmentation
 from fasthebb.runs.segmentation.described import crops, described
@@ -122,10 +122,11 @@ def learning(options: PretrainOptions, model: SegmentationNetwork) -> HebbianPre
             seed=options.seed,
             lr=VAE_LR if options.lr is None else options.lr,
         )
+    layers = learning_layers(options)
     epochs = COMPETITIVE_EPOCHS if options.rule.competitive else HEBBIAN_EPOCHS
     return HebbianPretraining(
         model,
-        dict.fromkeys(options.layers, options.rule) if options.layers else options.rule,
+        dict.fromkeys(layers, options.rule) if layers else options.rule,
         lr=usual_lr(options.rule) if options.lr is None else options.lr,
         order=options.order,
         transposed=options.transposed,

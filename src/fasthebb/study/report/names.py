@@ -44,6 +44,7 @@ def title(method: str) -> str:
     rest = name.removesuffix("+whiten")
     plain = rest.removesuffix("+hybrid")
     base, _, layers = plain.partition("@")
+    layers = "all layers" if layers == "all" else layers
     parts = [
         _TITLES.get(base, base),
         f" on {layers}" if layers else "",

@@ -25,12 +25,13 @@ from fasthebb.data import ImageData, Preprocessing, load_images
 from fasthebb.data.augmentation import recolour
 from fasthebb.models import Network, build_model
 from fasthebb.runs import FinetuneOptions, SavedNetwork, finetune
+from fasthebb.runs.saved import network_options
 
 NETWORK = "cnn8"
 BATCH = 256
 LR, MOMENTUM, WEIGHT_DECAY = 0.06, 0.9, 5e-4  # of the usual recipes for CIFAR-10 in batches of 256
 BACKPROP: dict[str, Any] = {"augment": "hard", "weight_decay": 5e-4, "dropout": 0.0}
-TRIALS = (0.01, 0.03, 0.1)
+TRIALS = (0.03, 0.1)
 """Learning rates of backprop alone that are tried with the seed 100, on the validation images."""
 TRIED = 100
 
@@ -89,7 +90,8 @@ def self_supervised(name: str, data: ImageData, seconds: float, seed: int, where
     torch.manual_seed(seed)
     images, generator = data.unlabelled, torch.Generator().manual_seed(seed)
     preprocessing = Preprocessing.fit(images.images, whiten=False)
-    described = {"name": NETWORK, "channels": 3, "image_size": images.images.shape[2], "hebbian": False}
+    size = images.images.shape[2]
+    described = network_options(NETWORK, width=None, hidden=None, image_size=size, channels=3) | {"hebbian": False}
     network: Network = build_model(**described, classes=10)
     features = network.features.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.no_grad():
@@ -166,7 +168,7 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--tries", nargs="+", default=["backprop", "simclr", "barlow-twins", "vicreg"])
     parser.add_argument("--minutes", type=float, default=20, help="of self-supervision")
-    parser.add_argument("--epochs", type=int, default=300, help="of backprop alone")
+    parser.add_argument("--epochs", type=int, default=200, help="of backprop alone")
     parser.add_argument("--labels", default="0.01")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/alternatives"))

@@ -32,6 +32,8 @@ TRIALS: dict[str, list[dict[str, Any]]] = {
         {"layers": ["conv1", "conv2"], "lr": 0.03, "epochs": 1},
         {"layers": ["conv1", "conv2"], "lr": 0.0, "epochs": 1},
         {"layers": ["conv1"], "lr": 0.03, "epochs": 1},
+        {"layers": ["conv1"], "lr": 0.01, "epochs": 1},
+        {"layers": ["conv1"], "lr": 0.1, "epochs": 1},
     ],
 }
 

@@ -31,8 +31,11 @@ from fasthebb.training import TERMINATED
 SMALL = ("--width", "0.1", "--hidden", "16", "--image-size", "24", "--batch-size", "4", "--logger", "none")
 OFTEN = ("--checkpoint-minutes", "0.001")  # 60 ms
 COMMANDS: dict[str, tuple[str, ...]] = {
-    "pretrain": ("pretrain", "--epochs", "6"),
-    "pretrain, greedy": ("pretrain", "--epochs", "2", "--order", "greedy", "--rule", "swta", "--whiten", "false"),
+    "pretrain": ("pretrain", "--epochs", "6", "--layers", "all"),
+    "pretrain, greedy": (
+        *("pretrain", "--epochs", "2", "--order", "greedy", "--layers", "all"),
+        *("--rule", "swta", "--whiten", "false"),
+    ),
     "finetune": ("finetune", "--epochs", "8", "--augment", "shift", "--select", "validation"),
 }
 ALLOWED = {signal.SIGKILL: {-signal.SIGKILL}, signal.SIGTERM: {TERMINATED}, signal.SIGINT: {130}}

@@ -122,6 +122,7 @@ def _training(saved: Saved, told: Mapping[str, Any]) -> str:
         "images": told.get("data") or saved.notes.get("data"),
         "more unlabelled images": ", ".join(str(one) for one in told.get("unlabelled", [])),
         "pre-training": _rule(saved.notes),
+        "layers that it taught": saved.notes.get("layers"),
         "fine-tuning": f"{told['read_out']}{student}" if "read_out" in told else None,
         "rule of the fine-tuning": _shown(told.get("rule")),
         "images without masks": told.get("semi"),

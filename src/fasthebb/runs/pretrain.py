@@ -210,7 +210,7 @@ def _by_steps(
 
 def let_go(options: PretrainOptions, plasticity: Plasticity) -> dict[str, str]:
     """Leave a plain network, or note which layers hand on x.w / |w|; what is to be noted of the weights."""
-    notes = {"rule": str(settings(options)["rule"])}
+    notes = {"rule": str(settings(options)["rule"]), "layers": ", ".join(plasticity.layers)}
     if options.fold:
         plasticity.detach()
     elif normalised := [name for name in plasticity.layers if plasticity.rules[name].unit_norm]:

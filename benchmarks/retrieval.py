@@ -17,7 +17,7 @@ from record import save
 from fasthebb.data import Batches, load_images
 from fasthebb.evaluation import layer_features, retrieval_scores
 from fasthebb.runs import FinetuneOptions, SavedNetwork, finetune
-from fasthebb.training.trainer import Precision
+from fasthebb.training import Precision
 
 CODE = 256
 LAYER = "classifier.code"

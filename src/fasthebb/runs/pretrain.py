@@ -176,6 +176,8 @@ def _by_steps(
     validation = None
     taught = options.select == "taught"
     module = learning(options, model, len(data.classes) if taught else None)
+    if progress and isinstance(module, HebbianPretraining):
+        print(f"  learning: {', '.join(module.plasticity.layers)}; others are set by layers (--layers)")
     if taught:
         images = _with_labels(data)
         validation = make_batches(data.validation, preprocessing, batch_size=256, shuffle=False, **WHOLE)

@@ -14,6 +14,7 @@ from fasthebb.training.cross_pseudo import CrossPseudo
 from fasthebb.training.divergence import OnDivergence, rollbacks
 from fasthebb.training.labelled_and_unlabelled import LabelledAndUnlabelled
 from fasthebb.training.mean_teacher import MeanTeacher
+from fasthebb.training.precision import Precision, fast_precision
 from fasthebb.training.pretraining import HebbianPretraining, Order
 from fasthebb.training.readouts import Readout, ReadoutWarning
 from fasthebb.training.rectified_pyramid import RectifiedPyramid
@@ -27,7 +28,7 @@ from fasthebb.training.spreading import spread_labels
 from fasthebb.training.synchronised_batch_norm import plain_batch_norms, synchronise_batch_norms
 from fasthebb.training.taught import TaughtClassifier
 from fasthebb.training.tracking_loggers import check_logger, open_logger
-from fasthebb.training.trainer import Precision, fit, make_trainer
+from fasthebb.training.trainer import fit, make_trainer
 from fasthebb.training.vae import VAEPretraining
 from fasthebb.training.view_whitening import ViewWhitening
 from fasthebb.training.weights import WeightsError, check_fit, load_into, load_weights, save_weights
@@ -68,6 +69,7 @@ __all__ = [
     "check_logger",
     "ended_by_sigterm",
     "epochs_to_come_within",
+    "fast_precision",
     "fit",
     "folds",
     "last_checkpoint",

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import lightning
 from lightning.fabric.utilities.warnings import PossibleUserWarning
@@ -20,13 +20,12 @@ from fasthebb.training.clock import EpochClock
 from fasthebb.training.compatibility import Origin, check_fits
 from fasthebb.training.divergence import Divergence, OnDivergence
 from fasthebb.training.metrics_file import MetricsFile, RowBeforeCheckpoint
+from fasthebb.training.precision import Precision
 from fasthebb.training.processes import has_lost_others
 from fasthebb.training.resumable import Resumable
 from fasthebb.training.strategy import Together
 from fasthebb.training.tracking import Tracking
 from fasthebb.training.within_epochs import Terminated, WithinEpochs
-
-Precision = Literal["32-true", "bf16-mixed"]
 
 
 class ImagesPerSecondBar(TQDMProgressBar):

@@ -308,6 +308,7 @@ def test_a_method_says_how_it_pretrains() -> None:
     found = {one.method.name: pretrain_options(one, options) for one in pretrainings(make_grid(options, MANY))}
     assert (found["random"].lr, found["random"].epochs) == (0.0, 1)
     assert [found[name].layers for name in methods[:4]] == [["conv1", "conv2"], ["conv1", "conv3"], ["all"], []]
+    assert found["swta"].layers == ["conv1"]
     paper = resolved(StudyOptions(preset="paper-cifar10"))
     assert {tuple(pretrain_options(one, paper).layers) for one in pretrainings(make_grid(paper, MANY))} == {("all",)}
     assert (found["vae"].method, found["vae"].lr) == ("vae", None)

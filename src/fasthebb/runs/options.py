@@ -89,8 +89,8 @@ class PretrainOptions(DataOptions):
             "vae-paper" the one that the FastHebb papers compare with.
         rule: "hpca", "swta", "hebb", "oja", "sanger", "wta", "polynomial_wta", "krotov_hopfield", "softhebb", "ica",
             "summed_swta", or the ``module.Class`` of a rule of your own; its fields are ``--rule.FIELD``.
-        layers: names or patterns of the layers that learn, or "all"; if left out the first two of cnn6, "conv1" and
-            "conv2", which was measured to work best, and every hidden layer of other networks.
+        layers: names or patterns of the layers that learn, or "all"; if left out those of cnn6 that were measured to
+            work best, "conv1" and "conv2", for competitive rules "conv1", and every hidden layer of other networks.
         send: what several processes send each other the sums of the layers in: "float32", or "bfloat16", half as many
             bytes, which rounds updates by some thousandths (those of 512 processes by a seventh).
         order: "together" lets all layers learn at once, "greedy" one after the other.

@@ -39,6 +39,7 @@ from fasthebb.training.processes import WHOLE, first_alone, share
 from fasthebb.training.weights import write_atomically
 
 FIRST_LAYERS = {"cnn6": ["conv1", "conv2"]}
+COMPETITIVE_FIRST_LAYERS = {"cnn6": ["conv1"]}
 """What was measured to work best: later layers are better left to backprop, see docs/findings.md."""
 HEBBIAN_LR, HEBBIAN_EPOCHS = 0.1, 5
 COMPETITIVE_LR, COMPETITIVE_EPOCHS = 0.01, 1
@@ -302,7 +303,8 @@ def learning_layers(options: PretrainOptions) -> list[str]:
     """
     if options.layers:
         return [] if options.layers == ["all"] else options.layers
-    return FIRST_LAYERS.get(options.model or ("cnn6" if options.task == "classification" else "unet"), [])
+    first = COMPETITIVE_FIRST_LAYERS if options.rule.competitive else FIRST_LAYERS
+    return first.get(options.model or ("cnn6" if options.task == "classification" else "unet"), [])
 
 
 def usual_lr(rule: Rule) -> float:

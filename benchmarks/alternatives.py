@@ -3,10 +3,11 @@
     pip install lightly
     python benchmarks/alternatives.py --data PATH_TO_CIFAR10 --minutes 20 --tries backprop simclr
 
-"backprop" trains the network on the labelled images alone, changed at random; "simclr", "barlow-twins" and "vicreg"
-train it first on two views of each unlabelled image with the losses of the package lightly, and then it is read out by
-ridge regression, and fine-tuned. The network is that of the recipe's student. The settings were not searched for beyond
-``TRIALS``. Writes ``docs/results/alternatives.json``; killed, the same command goes on with the next try.
+"backprop" trains the network on the labelled images alone, changed at random, and "hpca" does so after a pre-training
+of its first two layers; "simclr", "barlow-twins" and "vicreg" train it first on two views of each unlabelled image with
+the losses of the package lightly, and then it is read out by ridge regression, and fine-tuned. The network is that of
+the recipe's student. The settings were not searched for beyond ``TRIALS``. Writes ``docs/results/alternatives.json``;
+killed, the same command goes on with the next try.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from fasthebb.data import ImageData, Preprocessing, load_images
 from fasthebb.data.augmentation import recolour
 from fasthebb.models import Network, build_model
-from fasthebb.runs import FinetuneOptions, SavedNetwork, finetune
+from fasthebb.runs import FinetuneOptions, PretrainOptions, SavedNetwork, finetune, pretrain
 from fasthebb.runs.saved import network_options
 
 NETWORK = "cnn8"
@@ -131,17 +132,28 @@ def tuned(asked: argparse.Namespace, data: ImageData, where: Path, **options: An
     }
 
 
-def backprop(asked: argparse.Namespace, data: ImageData, out: Path) -> Iterator[dict[str, Any]]:
-    """The learning rate that is best on the validation images, then one training a seed."""
-    longer = {"epochs": asked.epochs, "stretch": asked.epochs / 20, "model": NETWORK, **BACKPROP}
+def backprop(asked: argparse.Namespace, data: ImageData, out: Path, hebbian: bool) -> Iterator[dict[str, Any]]:
+    """The learning rate that is best for backprop alone on the validation images, then one training a seed."""
+    length = {"epochs": asked.epochs, "stretch": asked.epochs / 20}
+    longer = {**length, "model": NETWORK, **BACKPROP}
     trials = {}
     for lr in TRIALS:
-        trial = tuned(asked, data, out / f"tried-{lr}", seed=TRIED, draw_seed=TRIED, lr=lr, **longer)
+        trial = tuned(asked, data, asked.out / f"backprop/tried-{lr}", seed=TRIED, draw_seed=TRIED, lr=lr, **longer)
         trials[lr] = trial["validation_top1"]
     best = max(TRIALS, key=lambda lr: trials[lr])
     for seed in range(asked.seeds):
-        row = tuned(asked, data, out / f"s{seed}", seed=seed, draw_seed=1000 * seed, lr=best, **longer)
-        yield {"readout": "backprop alone", "lr": best, "trials": trials, "epochs": asked.epochs, **row}
+        common: dict[str, Any] = {"seed": seed, "draw_seed": 1000 * seed, "lr": best}
+        trained = {}
+        if hebbian:
+            first = PretrainOptions(data=asked.data, model=NETWORK, layers=["conv1", "conv2"], seed=seed, logger="none")
+            learned = pretrain(first, out / f"encoder-s{seed}", data=data)
+            trained = {"pretrain_seconds": learned["pretrain_seconds"]}
+            row = tuned(
+                asked, data, out / f"s{seed}", init=str(out / f"encoder-s{seed}"), **common, **length, **BACKPROP
+            )
+        else:
+            row = tuned(asked, data, out / f"s{seed}", **common, **longer)
+        yield {"readout": "finetune", "lr": best, "trials": trials, "epochs": asked.epochs, **trained, **row}
 
 
 def after_self_supervision(
@@ -166,7 +178,7 @@ def after_self_supervision(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--tries", nargs="+", default=["backprop", "simclr", "barlow-twins", "vicreg"])
+    parser.add_argument("--tries", nargs="+", default=["backprop", "hpca", "simclr", "barlow-twins", "vicreg"])
     parser.add_argument("--minutes", type=float, default=20, help="of self-supervision")
     parser.add_argument("--epochs", type=int, default=200, help="of backprop alone")
     parser.add_argument("--labels", default="0.01")
@@ -178,7 +190,10 @@ def main() -> None:
     rows = []
     for name in asked.tries:
         out = asked.out / name
-        found = backprop(asked, data, out) if name == "backprop" else after_self_supervision(asked, name, data, out)
+        if name in ("backprop", "hpca"):
+            found = backprop(asked, data, out, name == "hpca")
+        else:
+            found = after_self_supervision(asked, name, data, out)
         for row in found:
             rows.append({"method": name, "labels": asked.labels, **row})
             print(json.dumps(rows[-1]), flush=True)

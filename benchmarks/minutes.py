@@ -18,6 +18,7 @@ HEBBIAN, OTHERS = "#d55e00", "#0072b2"
 ROWS: list[tuple[str, str, dict[str, Any]]] = [
     ("backprop alone", "study_cifar10_minutes", {"method": "none"}),
     ("backprop alone, longer, on images\nchanged at random (another network)", "alternatives", {"method": "backprop"}),
+    ("HPCA, then the same", "alternatives", {"method": "hpca"}),
     ("SimCLR, ridge regression", "alternatives", {"method": "simclr", "readout": "ridge"}),
     ("SimCLR, then backprop", "alternatives", {"method": "simclr", "readout": "finetune"}),
     ("SWTA, then backprop", "study_cifar10_swta", {"method": "swta@conv1"}),
@@ -41,8 +42,8 @@ def found() -> list[dict[str, Any]]:
             continue
         (cell,) = fitting
         minutes = (cell.get("pretrain_seconds", 0.0) + cell["finetune_seconds"]) / 60
-        rows.append({"name": name, "minutes": minutes, "top1": cell["top1"], "hebbian": file.startswith("study")})
-        rows[-1]["hebbian"] &= asked.get("method") != "none"
+        hebbian = asked.get("method") not in ("none", "backprop", "simclr")
+        rows.append({"name": name, "minutes": minutes, "top1": cell["top1"], "hebbian": hebbian})
     return rows
 
 

@@ -134,11 +134,12 @@ def tuned(asked: argparse.Namespace, data: ImageData, where: Path, **options: An
 
 def backprop(asked: argparse.Namespace, data: ImageData, out: Path, hebbian: bool) -> Iterator[dict[str, Any]]:
     """The learning rate that is best for backprop alone on the validation images, then one training a seed."""
-    length = {"epochs": asked.epochs, "stretch": asked.epochs / 20}
-    longer = {**length, "model": NETWORK, **BACKPROP}
+    longer = {"epochs": asked.epochs, **BACKPROP}
     trials = {}
     for lr in TRIALS:
-        trial = tuned(asked, data, asked.out / f"backprop/tried-{lr}", seed=TRIED, draw_seed=TRIED, lr=lr, **longer)
+        trial = tuned(
+            asked, data, asked.out / f"backprop/tried-{lr}", seed=TRIED, draw_seed=TRIED, lr=lr, model=NETWORK, **longer
+        )
         trials[lr] = trial["validation_top1"]
     best = max(TRIALS, key=lambda lr: trials[lr])
     for seed in range(asked.seeds):
@@ -148,11 +149,9 @@ def backprop(asked: argparse.Namespace, data: ImageData, out: Path, hebbian: boo
             first = PretrainOptions(data=asked.data, model=NETWORK, layers=["conv1", "conv2"], seed=seed, logger="none")
             learned = pretrain(first, out / f"encoder-s{seed}", data=data)
             trained = {"pretrain_seconds": learned["pretrain_seconds"]}
-            row = tuned(
-                asked, data, out / f"s{seed}", init=str(out / f"encoder-s{seed}"), **common, **length, **BACKPROP
-            )
+            row = tuned(asked, data, out / f"s{seed}", init=str(out / f"encoder-s{seed}"), **common, **longer)
         else:
-            row = tuned(asked, data, out / f"s{seed}", **common, **longer)
+            row = tuned(asked, data, out / f"s{seed}", **common, model=NETWORK, **longer)
         yield {"readout": "finetune", "lr": best, "trials": trials, "epochs": asked.epochs, **trained, **row}
 
 
@@ -169,7 +168,7 @@ def after_self_supervision(
         common: dict[str, Any] = {"init": str(encoder), "seed": seed, "draw_seed": 1000 * seed}
         for readout, options in {
             "ridge": {"ridge": True, "augment": "hard"},
-            "finetune": {"lr": 0.01, "epochs": 100, "stretch": 5, **BACKPROP},
+            "finetune": {"lr": 0.01, "epochs": 100, **BACKPROP},
         }.items():
             row = tuned(asked, data, encoder / f"{readout}-{asked.labels}", **common, **options)
             yield {"readout": readout, "minutes": asked.minutes, **json.loads(known.read_text()), **row}

@@ -19,7 +19,6 @@ from tune_hpca import SEED, with_layers
 from fasthebb.data import ImageData, load_images
 from fasthebb.runs import FinetuneOptions, SavedNetwork, finetune
 
-USUAL_EPOCHS = 20
 TRIALS: list[dict[str, Any]] = [
     {"augment": "hard", "epochs": 100, "lr": 0.003},
     {"augment": "light", "epochs": 100, "lr": 0.003},
@@ -40,7 +39,6 @@ def score(asked: argparse.Namespace, data: ImageData, trial: dict[str, Any], enc
         labels=asked.labels,
         seed=SEED,
         logger="none",
-        stretch=trial["epochs"] / USUAL_EPOCHS,
         **trial,
     )
     return finetune(options, folder, data=data, init=encoder)["validation"]["top1"]

@@ -142,6 +142,7 @@ ERRORS = {
         "nothing by ignore_value (--ignore-value)"
     ),
     "finetune --out out --momentum -1": "found --momentum -1.0, expected a number from 0 on",
+    "finetune --out out --stretch 0": "found --stretch 0.0, expected a number above 0",
     "finetune --out out --dropout 2": "found --dropout 2.0, expected a number from 0 to below 1",
     "finetune --out out --epochs -2": "found --epochs -2, expected a number from 0 on",
     "finetune --out out --frozen conv1": "found --frozen conv1, which --task classification has not: leave it out",

@@ -25,6 +25,7 @@ from fasthebb.runs import (
     finetune,
     predict,
     pretrain,
+    supervised,
 )
 from fasthebb.runs.options import Select
 from fasthebb.runs.supervised import Supervised
@@ -336,6 +337,29 @@ def test_images_of_other_classes_are_refused(classifier: Path, tmp_path: Path) -
         write_images(tmp_path / "others" / name, 5, kind=kind)
     with pytest.raises(ValueError, match=r"2 classes .*does not know \(dog, eel\); it knows ant, bee, cat"):
         evaluate(EvaluateOptions(weights=str(classifier), data=str(tmp_path / "others")), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "stretch", "expected"), [(5, None, 1), (20, None, 1), (100, None, 5), (100, 2.0, 2)]
+)
+def test_the_learning_rate_falls_as_far_in_more_epochs(
+    finetune_options: FinetuneOptions,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    epochs: int,
+    stretch: float | None,
+    expected: float,
+) -> None:
+    class SeenError(Exception):
+        pass
+
+    def seen(*_: Any, **given: Any) -> None:
+        assert given["stretch"] == expected
+        raise SeenError
+
+    monkeypatch.setattr(supervised, "Classifier", seen)
+    with pytest.raises(SeenError):
+        finetune(replace(finetune_options, epochs=epochs, stretch=stretch), tmp_path / "out", progress=False)
 
 
 def test_greedy_and_bfloat16_run(pretrain_options: PretrainOptions, tmp_path: Path) -> None:

@@ -177,9 +177,9 @@ class FinetuneOptions(DataOptions):
         select: the epoch whose weights are kept: "last"; "labelled-cv" as many epochs as were best in a five-fold
             cross-validation on the labelled images; "validation" the best on the validation images, whose labels count.
         epochs: passes over the labelled images.
-        lr: learning rate of the first ten epochs, halved every epoch after them; 0.003 if left out. Of a taught
-            classifier 0.1, and constant.
-        stretch: factor on the lengths of that schedule, for trainings of more than 20 epochs.
+        lr: learning rate of the first half, halved every twentieth of the epochs after it (of up to 20 epochs: of the
+            first ten, halved every epoch after them); 0.003 if left out. Of a taught classifier 0.1, and constant.
+        stretch: factor on the lengths of the schedule of 20 epochs; if left out that of the epochs over 20, at least 1.
         momentum: Nesterov momentum.
         weight_decay: L2 penalty, 0.05 if left out; for segmentation that of AdamW, 0.0001.
         dropout: probability of leaving out an input of the classifier.
@@ -213,7 +213,7 @@ class FinetuneOptions(DataOptions):
     select: Select = "last"
     epochs: int = 20
     lr: float | None = None
-    stretch: float = 1.0
+    stretch: float | None = None
     momentum: float = 0.9
     weight_decay: float | None = None
     dropout: float = 0.5

@@ -24,6 +24,8 @@ def refuse_impossible(options: Any) -> None:
         value = getattr(options, name, None)
         if value is not None and value < 0:
             raise RunError(f"found {given(name, value)}, expected a number from 0 on")
+    if getattr(options, "stretch", None) == 0:
+        raise RunError(f"found {given('stretch', options.stretch)}, expected a number above 0")
     if not 0 <= getattr(options, "dropout", 0.0) < 1:
         raise RunError(f"found {given('dropout', options.dropout)}, expected a number from 0 to below 1")
 

@@ -47,6 +47,7 @@ from fasthebb.training import (
 )
 from fasthebb.training.metrics_file import MetricsFile
 from fasthebb.training.processes import WHOLE, first_alone, share
+from fasthebb.training.schedule import usual_stretch
 
 FOLDS = 5
 LR, TAUGHT_LR, WEIGHT_DECAY = 3e-3, 0.1, 5e-2
@@ -242,7 +243,7 @@ class Supervised:
             classes=classes,
             epochs=epochs,
             lr=LR if options.lr is None else options.lr,
-            stretch=options.stretch,
+            stretch=usual_stretch(options.epochs) if options.stretch is None else options.stretch,
             momentum=options.momentum,
             weight_decay=WEIGHT_DECAY if options.weight_decay is None else options.weight_decay,
             probe=options.probe,

@@ -180,7 +180,7 @@ def finetune_options(cell: Cell, options: StudyOptions, stretch: float = 1.0) ->
     Args:
         cell: which; the ``init`` of its options is relative to the study's folder.
         options: with nothing left out.
-        stretch: factor on the length of the training.
+        stretch: factor on the number of epochs, and so on the schedule of learning rates.
     """
     init = options.weights if cell.method.kind == "weights" else None
     if cell.pretraining is not None:
@@ -213,7 +213,6 @@ def finetune_options(cell: Cell, options: StudyOptions, stretch: float = 1.0) ->
         semi=cell.readout if cell.readout in SEMI else "none",  # type: ignore[arg-type]
         select="last" if closed or cell.readout == "taught" else options.select,
         epochs=max(1, round(options.epochs * stretch)),
-        stretch=stretch,
         norms="relative" if init is not None and follows_paper(options) and options.task == "classification" else None,
         lr=None if cell.readout in ("taught", "student") else lr,  # these have their own
         weight_decay=weight_decay,

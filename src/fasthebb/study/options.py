@@ -89,7 +89,7 @@ class StudyOptions:
         pretrain_epochs: passes over the unlabelled images; if left out 5, for competitive rules 1, for VAEs 20.
         pretrain_lr: learning rate of rules; if left out 0.1, for competitive ones 0.01. VAEs have their own, 0.01 and
             0.001.
-        epochs: passes over the labelled images; 20 if left out.
+        epochs: passes over the labelled images; 20 if left out. The learning rate falls as far in more of them.
         lr: learning rate of the fine-tuning; 0.003 if left out.
         probe_lr: the same of the probe; ``lr`` if left out.
         weight_decay: L2 penalty; 0.05 if left out.

@@ -3,6 +3,16 @@
 from math import floor
 
 CONSTANT_EPOCHS = 10
+USUAL_EPOCHS = 20
+
+
+def usual_stretch(epochs: int) -> float:
+    """The stretch with which the learning rate falls as far in so many epochs as in 20, where they are more.
+
+    >>> usual_stretch(100), usual_stretch(20), usual_stretch(5)
+    (5.0, 1.0, 1.0)
+    """
+    return max(1.0, epochs / USUAL_EPOCHS)
 
 
 def learning_rate(lr: float, epoch: int, stretch: float = 1.0) -> float:

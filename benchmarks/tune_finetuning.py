@@ -1,6 +1,6 @@
 """Choose the defaults of ``fasthebb finetune`` on CIFAR-10: backprop alone first, then the pre-trained network.
 
-    fasthebb pretrain --data PATH_TO_CIFAR10 --seed 100 --out runs/tune/encoder
+    fasthebb pretrain --data PATH_TO_CIFAR10 --seed 100 --layers all --out runs/tune/encoder
     python benchmarks/tune_finetuning.py --data PATH_TO_CIFAR10 --init runs/tune/encoder
 
 Both get the same trials, scored on the validation images with a seed that no reported figure uses. Writes

@@ -179,7 +179,7 @@ class FinetuneOptions(DataOptions):
         epochs: passes over the labelled images.
         lr: learning rate of the first half, halved every twentieth of the epochs after it (of up to 20 epochs: of the
             first ten, halved every epoch after them); 0.003 if left out. Of a taught classifier 0.1, and constant.
-        stretch: factor on the lengths of the schedule of 20 epochs; if left out that of the epochs over 20, at least 1.
+        stretch: factor on the lengths of the schedule of 20 epochs; if left out, a twentieth of the epochs, at least 1.
         momentum: Nesterov momentum.
         weight_decay: L2 penalty, 0.05 if left out; for segmentation that of AdamW, 0.0001.
         dropout: probability of leaving out an input of the classifier.

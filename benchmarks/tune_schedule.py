@@ -22,6 +22,9 @@ from fasthebb.runs import FinetuneOptions, SavedNetwork, finetune
 TRIALS: list[dict[str, Any]] = [
     {"labels": "400", "augment": "hard", "epochs": 100},
     {"labels": "2000", "augment": "hard", "epochs": 20},
+    {"labels": "400", "augment": "shift", "epochs": 100},
+    {"labels": "2000", "augment": "shift", "epochs": 50},
+    {"labels": "400", "augment": "shift", "epochs": 200},
 ]
 """Those of changes by "shift" and 20 epochs are in ``docs/results/tune_hpca_cifar10.json`` and ``..._2000.json``."""
 

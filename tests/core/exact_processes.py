@@ -1,4 +1,4 @@
-"""What two, three and four processes do that must give the weights of one: steps with every rule, in unequal parts."""
+"""What two and three processes do that must give the weights of one: steps with every rule, in unequal parts."""
 
 import hashlib
 from collections.abc import Callable

@@ -15,7 +15,7 @@ from torch import Tensor
 import fasthebb
 from fasthebb import HPCA, Hebb
 
-COUNTS = (2, 3, 4)
+COUNTS = (2, 3)
 BY_NAME: dict[str, fasthebb.Rule] = {str(rule): rule for rule in RULES}
 Outcome = Callable[[int, str], list[Any]]
 

@@ -790,6 +790,10 @@ ERRORS = {
         "ValueError",
         "the network has no layer 'features.conv9': did you mean 'features.conv4'?",
     ),
+    'layer_features(network(), [], ["features.conv1"], side=0)': (
+        "ValueError",
+        "side: found 0, expected at least 1",
+    ),
     'layer_features(nn.Sequential(nn.Flatten(0)), [(torch.zeros(2, 3), torch.zeros(2))], ["0"])': (
         "ValueError",
         "the layer '0' hands on (6,), expected (N, D) or (N, C, H, W)",

@@ -43,6 +43,16 @@ def test_maps_are_averaged_over_quarters() -> None:
     torch.testing.assert_close(features["features.norm1"], quarters.mean((-1, -2)).flatten(1))
 
 
+def test_maps_are_averaged_to_as_many_positions_as_asked_for() -> None:
+    model = cnn6(**SMALL)
+    names = ["features.norm1", "features.conv4"]
+    wide, _ = layer_features(model, loader(), names, side=5)
+    usual, _ = layer_features(model, loader(), names, side=1)
+    assert wide["features.norm1"].shape == (10, 25 * 10)
+    assert wide["features.conv4"].shape == (10, 26)  # a single position stays one
+    torch.testing.assert_close(wide["features.norm1"].unflatten(1, (10, 25)).mean(2), usual["features.norm1"])
+
+
 def test_the_batch_size_makes_no_difference() -> None:
     model = cnn6(**SMALL)
     once, _ = layer_features(model, loader(10), stages(model))

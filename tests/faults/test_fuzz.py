@@ -14,7 +14,7 @@ from .kinds import COSTLY, KINDS
 from .mutation import mutated, mutated_header, mutated_json, mutated_text
 from .samples import configuration, table
 
-INPUTS = int(os.environ.get("FASTHEBB_FUZZ_INPUTS", "40"))
+INPUTS = int(os.environ.get("FASTHEBB_FUZZ_INPUTS", "20"))
 SEED = int(os.environ.get("FASTHEBB_FUZZ_SEED", "0"))
 
 

@@ -14,25 +14,31 @@ POOLED_SIDE = 2
 
 
 def layer_features(
-    model: nn.Module, loader: Iterable[tuple[Tensor, Tensor]], layers: Sequence[str] = ("features",)
+    model: nn.Module,
+    loader: Iterable[tuple[Tensor, Tensor]],
+    layers: Sequence[str] = ("features",),
+    *,
+    side: int = POOLED_SIDE,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Run `model` over `loader` in eval mode and keep what some of its layers hand on.
 
-    The maps of a convolution are averaged to at most 2x2 positions before they are flattened: an image becomes one
-    vector of moderate length, in which layers of very different resolution can be compared, and which still says
-    roughly where in the image something was.
+    The maps of a convolution are averaged to at most `side` x `side` positions before they are flattened: an image
+    becomes one vector of moderate length, in which layers of very different resolution can be compared, and which still
+    says roughly where in the image something was.
 
     Args:
         model: any network; it is as before afterwards, also after an error.
         loader: yields `(images, labels)` with labels `(N,)` int64.
         layers: names of modules as in `model.named_modules()`, which hand on `(N, D)` or `(N, C, H, W)`.
+        side: positions along each side of a map, at least 1.
 
     Returns:
         Features `(images, D)` float32 by layer name, and labels `(images,)` int64, all on the CPU, in the loader's
         order. The features of all layers are held at once: 4 bytes x images x D of each.
 
     Raises:
-        ValueError: there is no such layer, it is not called, it hands on something else, or the loader has no batch.
+        ValueError: there is no such layer, it is not called, it hands on something else, `side` is below 1, or the
+            loader has no batch.
 
     >>> import torch
     >>> from fasthebb.models import cnn6
@@ -42,6 +48,8 @@ def layer_features(
     >>> features["features.norm1"].shape, features["features"].shape                     # 10 channels, 2x2 positions
     (torch.Size([5, 40]), torch.Size([5, 16]))
     """
+    if side < 1:
+        raise ValueError(f"side: found {side}, expected at least 1")
     modules = dict(model.named_modules())
     for name in layers:
         if name not in modules:
@@ -55,7 +63,7 @@ def layer_features(
     def keep(name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(_: nn.Module, __: object, output: object) -> None:
             if name not in seen:  # a network may look at the mirror images afterwards
-                seen[name] = _vectors(output, name)
+                seen[name] = _vectors(output, name, side)
 
         return hook
 
@@ -112,13 +120,13 @@ def check_features(known: Tensor, known_labels: Tensor, asked: Tensor, asked_lab
             )
 
 
-def _vectors(output: object, name: str) -> Tensor:
+def _vectors(output: object, name: str, side: int) -> Tensor:
     """One vector an image, `(N, D)` float32 on the CPU: a copy, as an in-place layer may overwrite the output."""
     if not isinstance(output, Tensor) or output.dim() not in (2, 4):
         found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(f"the layer '{name}' hands on {found}, expected (N, D) or (N, C, H, W)")
     features = output.float()
     if features.dim() == 4:
-        height, width = (min(POOLED_SIDE, side) for side in features.shape[2:])
+        height, width = (min(side, length) for length in features.shape[2:])
         features = nn.functional.adaptive_avg_pool2d(features, (height, width)).flatten(1)
     return features.clone().cpu()

@@ -340,13 +340,13 @@ def test_images_of_other_classes_are_refused(classifier: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("epochs", "stretch", "expected"), [(5, None, 1), (20, None, 1), (100, None, 5), (100, 2.0, 2)]
+    ("epochs", "stretch", "expected"), [(5, None, 1), (20, None, 1), (100, None, 5), (100, 2.0, 2), (None, None, 10)]
 )
 def test_the_learning_rate_falls_as_far_in_more_epochs(
     finetune_options: FinetuneOptions,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    epochs: int,
+    epochs: int | None,
     stretch: float | None,
     expected: float,
 ) -> None:
@@ -355,11 +355,20 @@ def test_the_learning_rate_falls_as_far_in_more_epochs(
 
     def seen(*_: Any, **given: Any) -> None:
         assert given["stretch"] == expected
+        assert given["epochs"] == epochs or (epochs is None and given["epochs"] == 200)  # these images are few
         raise SeenError
 
     monkeypatch.setattr(supervised, "Classifier", seen)
     with pytest.raises(SeenError):
         finetune(replace(finetune_options, epochs=epochs, stretch=stretch), tmp_path / "out", progress=False)
+
+
+def test_of_a_classifier_alone_few_images_are_not_seen_more_often(
+    finetune_options: FinetuneOptions, tmp_path: Path
+) -> None:
+    assert (
+        finetune(replace(finetune_options, probe=True, epochs=None), tmp_path / "out", progress=False)["epochs"] == 20
+    )
 
 
 def test_greedy_and_bfloat16_run(pretrain_options: PretrainOptions, tmp_path: Path) -> None:

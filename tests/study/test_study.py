@@ -22,7 +22,7 @@ from fasthebb.study import StudyOptions, study
 from fasthebb.study import search as search_module
 from fasthebb.study import work as work_module
 from fasthebb.study.folder import StudyFolder
-from fasthebb.study.grid import make_grid, pretrain_options, pretrainings
+from fasthebb.study.grid import finetune_options, make_grid, pretrain_options, pretrainings
 from fasthebb.study.methods import method_named
 from fasthebb.study.options import resolved
 from fasthebb.study.work import Worker
@@ -290,6 +290,18 @@ def test_a_dry_run_trains_nothing_and_says_how_long_it_takes(
     printed = capsys.readouterr().out
     for line in ("pre-training hpca", "pre-training vae", "none, 3 labels", "minutes"):
         assert line in printed
+
+
+def test_few_labelled_images_are_seen_more_often() -> None:
+    wanted = StudyOptions(methods=["none"], labels=["0.1", "0.5"], seeds=1, readouts=["finetune", "probe"])
+    cells = make_grid(resolved(wanted), MANY)
+    assert {cell.labels for cell in cells} == {len(MANY.train) // 10, len(MANY.train) // 2}
+    for cell in cells:
+        usual = finetune_options(cell, resolved(wanted)).epochs
+        assert usual == (200 if cell.readout == "finetune" else 20)  # few, both of them
+        assert finetune_options(cell, resolved(replace(wanted, epochs=7))).epochs == 7
+        assert finetune_options(cell, resolved(replace(wanted, epochs=7)), stretch=2.0).epochs == 14
+        assert finetune_options(cell, resolved(replace(wanted, preset="paper-cifar10"))).epochs == 20
 
 
 def test_the_grid_has_whole_seeds_and_draws_of_few_labels_only() -> None:

@@ -96,7 +96,7 @@ def finetune(
     if options.rule is not None and network.normalised():
         raise RunError(f"--rule and layers of {options.init} that divide by |w|: pre-train with --fold true")
     training = Supervised(options, data, network, draw_seed, progress=progress)
-    epochs, choosing = options.epochs, 0.0
+    epochs, choosing = training.epochs, 0.0
     if options.select == "labelled-cv":
         chosen = training.cross_validate(folder.path / CHOOSING)
         epochs, choosing = chosen.epochs, chosen.seconds

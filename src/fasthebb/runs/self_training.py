@@ -49,7 +49,7 @@ def self_train(training: Supervised, folder: RunFolder) -> Network:
         augment=training.views(),
     )
     loggers = loggers_of(options, folder.path)
-    trainer = trainer_of(options, folder.path, epochs=options.epochs, progress=training.progress, loggers=loggers)
+    trainer = trainer_of(options, folder.path, epochs=training.epochs, progress=training.progress, loggers=loggers)
     fit(trainer, module, batches, None, ckpt=folder.checkpoint)
     model.to(trainer.strategy.root_device)  # where Lightning takes it away from
     return model

@@ -32,6 +32,7 @@ from fasthebb.runs.streamed import channels_of, prepared
 from fasthebb.runs.tracked import loggers_of
 from fasthebb.runs.trainers import trainer_of
 from fasthebb.training import (
+    USUAL_EPOCHS,
     Classifier,
     TaughtClassifier,
     ViewWhitening,
@@ -44,6 +45,7 @@ from fasthebb.training import (
     make_trainer,
     ridge,
     trained_seconds,
+    usual_epochs,
 )
 from fasthebb.training.metrics_file import MetricsFile
 from fasthebb.training.processes import WHOLE, first_alone, share
@@ -91,6 +93,14 @@ class Supervised:
     draw_seed: int
     progress: bool
 
+    @property
+    def epochs(self) -> int:
+        """Passes over the labelled images: as many as were asked for, or as are usual for so many images."""
+        if self.options.epochs is not None:
+            return self.options.epochs
+        whole = not (self.options.probe or self.options.taught or self.options.student)
+        return usual_epochs(len(self.data.train)) if whole else USUAL_EPOCHS
+
     def run(self, images: AnySet, epochs: int, folder: RunFolder) -> Network:
         """Train on ``images``, going on where the folder's checkpoint stands; a plain network."""
         best = self.options.select == "validation"
@@ -105,7 +115,7 @@ class Supervised:
             where: folder of the trainings, which go on where they stand; nobody needs it once the result is kept.
             count: number of folds.
         """
-        train, epochs = self.data.train, self.options.epochs
+        train, epochs = self.data.train, self.epochs
         curves: list[list[float]] = []
         outcomes: list[tuple[Tensor, Tensor]] = []
         seconds = 0.0
@@ -243,7 +253,7 @@ class Supervised:
             classes=classes,
             epochs=epochs,
             lr=LR if options.lr is None else options.lr,
-            stretch=usual_stretch(options.epochs) if options.stretch is None else options.stretch,
+            stretch=usual_stretch(self.epochs) if options.stretch is None else options.stretch,
             momentum=options.momentum,
             weight_decay=WEIGHT_DECAY if options.weight_decay is None else options.weight_decay,
             probe=options.probe,

@@ -10,7 +10,6 @@ import torch
 from rich.table import Table
 
 from fasthebb.data import Batches, ImageData, ImageSet, Preprocessing
-from fasthebb.data.subsets import labels_asked
 from fasthebb.evaluation import predict_logits
 from fasthebb.models import Network, build_model
 from fasthebb.runs.options import PretrainOptions
@@ -18,7 +17,7 @@ from fasthebb.runs.pretrain import learning
 from fasthebb.runs.self_training import LABELLED_SHARE
 from fasthebb.runs.supervised import FOLDS
 from fasthebb.study.forecast import Forecast
-from fasthebb.study.grid import Cell
+from fasthebb.study.grid import Cell, epochs_of
 from fasthebb.study.network import network_of
 from fasthebb.study.options import StudyOptions
 from fasthebb.training import Classifier, ReadoutWarning, fit, learn_at_once, make_trainer
@@ -39,18 +38,18 @@ def estimate(cells: Sequence[Cell], options: StudyOptions, data: ImageData) -> T
     step, scoring = _finetune_seconds(options, data)
     others = [cell for cell in cells if cell.readout != "student"]
     for method, amount in dict.fromkeys((cell.method.name, cell.amount) for cell in others):
-        runs = sum((cell.method.name, cell.amount) == (method, amount) for cell in others)
-        batches = -(-labels_asked(data.train.labels, amount) // (options.batch_size or 1))
+        own = [cell for cell in others if (cell.method.name, cell.amount) == (method, amount)]
+        batches = -(-own[0].labels // (options.batch_size or 1))
+        epochs = sum(epochs_of(cell, options) for cell in own) / len(own)
         trainings = 1 + options.cv + (FOLDS if options.select == "labelled-cv" else 0)
-        each = trainings * (options.epochs or 0) * batches * step + scoring
-        forecast.add(f"{method}, {amount} labels", runs, each)
-    if students := len(cells) - len(others):
+        each = trainings * epochs * batches * step + scoring
+        forecast.add(f"{method}, {amount} labels", len(own), each)
+    if students := [cell for cell in cells if cell.readout == "student"]:
+        epochs = epochs_of(students[0], options)
         step, _ = _finetune_seconds(replace(options, model=options.student, width=1.0, hidden=None), data)
         batches = -(-len(data.unlabelled) // (options.batch_size or 1))
         asking = scoring * len(data.unlabelled) / max(1, len(data.test) + len(data.validation))  # the teacher
-        forecast.add(
-            "students", students, (options.epochs or 0) * batches * step / (1 - LABELLED_SHARE) + asking + scoring
-        )
+        forecast.add("students", len(students), epochs * batches * step / (1 - LABELLED_SHARE) + asking + scoring)
     return forecast.table(f"from {STEPS} measured steps of each; probes and the like are cheaper than fine-tuning")
 
 

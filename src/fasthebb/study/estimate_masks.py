@@ -9,7 +9,6 @@ import lightning
 from rich.table import Table
 
 from fasthebb.data import Crops, MaskedData, MaskedSet, Preprocessing
-from fasthebb.data.mask_draws import masks_asked
 from fasthebb.runs.options import PretrainOptions
 from fasthebb.runs.saved import SavedSegmentation
 from fasthebb.runs.segmentation.described import crops, described
@@ -17,7 +16,7 @@ from fasthebb.runs.segmentation.finetune import untrained
 from fasthebb.runs.segmentation.pretrain import learning, steps_an_epoch
 from fasthebb.runs.segmentation.training import STEPS, MaskTraining
 from fasthebb.study.forecast import Forecast
-from fasthebb.study.grid import Cell, finetune_options
+from fasthebb.study.grid import Cell, epochs_of, finetune_options
 from fasthebb.study.options import Readout, StudyOptions
 from fasthebb.training import Precision, fit, make_trainer
 
@@ -40,12 +39,11 @@ def estimate_masks(cells: Sequence[Cell], options: StudyOptions, data: MaskedDat
     each_pixel = _seconds_a_pixel(cells[0], options, data)
     held_out = each_pixel * (_pixels(data.validation) + (0 if options.cv else _pixels(data.test)))
     for method, amount, readout in dict.fromkeys((c.method.name, c.amount, c.readout) for c in cells):
-        runs = sum((c.method.name, c.amount, c.readout) == (method, amount, readout) for c in cells)
-        asked = masks_asked(len(data.train), amount)
-        trainings = 1 + min(options.cv, asked)
-        in_folds = each_pixel * _pixels(data.train) * asked / len(data.train) if options.cv else 0.0
-        each = trainings * (options.epochs or 0) * STEPS * steps[readout] + held_out + in_folds
-        forecast.add(f"{method}, {amount} masks, {readout}", runs, each)
+        own = [c for c in cells if (c.method.name, c.amount, c.readout) == (method, amount, readout)]
+        trainings = 1 + min(options.cv, own[0].labels)
+        in_folds = each_pixel * _pixels(data.train) * own[0].labels / len(data.train) if options.cv else 0.0
+        each = trainings * epochs_of(own[0], options) * STEPS * steps[readout] + held_out + in_folds
+        forecast.add(f"{method}, {amount} masks, {readout}", len(own), each)
     return forecast.table(f"from {MEASURED} measured steps of each")
 
 

@@ -11,6 +11,7 @@ from fasthebb.runs.pretrain import learning_layers
 from fasthebb.study.amounts import Data, asked, available
 from fasthebb.study.methods import Method, method_named
 from fasthebb.study.options import SEMI, Readout, StudyOptions, follows_paper
+from fasthebb.training import USUAL_EPOCHS, usual_epochs
 
 VAES = ("vae", "vae-paper")
 FEW = 0.1
@@ -50,6 +51,7 @@ class Cell:
     Attributes:
         method: how its features come about.
         amount: of labels, as the user wrote it.
+        labels: how many these are.
         seed: of weights and of the order of images.
         draw: number of the draw of labels within the seed; every method has the same draws.
         readout: what is trained.
@@ -57,6 +59,7 @@ class Cell:
 
     method: Method
     amount: str
+    labels: int
     seed: int
     draw: int
     readout: Readout
@@ -114,7 +117,7 @@ def make_grid(options: StudyOptions, data: Data) -> list[Cell]:
     total = available(data)
     counts = {amount: asked(data, amount) for amount in options.labels}
     return [
-        Cell(method, amount, seed, draw, readout)
+        Cell(method, amount, count, seed, draw, readout)
         for seed in range(options.seeds)
         for amount, count in counts.items()
         for draw in range(options.draws if count <= FEW * total else 1)
@@ -174,6 +177,13 @@ def pretrain_options(one: Pretraining, options: StudyOptions) -> PretrainOptions
     return asked if asked.layers or asked.method != "hebbian" else replace(asked, layers=learning_layers(asked))
 
 
+def epochs_of(cell: Cell, options: StudyOptions) -> int:
+    """Passes over the labelled images, as ``fasthebb finetune`` takes them, where nothing else is asked for."""
+    if options.epochs is not None:
+        return options.epochs
+    return usual_epochs(cell.labels) if cell.readout == "finetune" else USUAL_EPOCHS
+
+
 def finetune_options(cell: Cell, options: StudyOptions, stretch: float = 1.0) -> FinetuneOptions:
     """The options of ``fasthebb finetune`` that this is.
 
@@ -194,7 +204,7 @@ def finetune_options(cell: Cell, options: StudyOptions, stretch: float = 1.0) ->
     lr = options.probe_lr if probe and options.probe_lr is not None else options.lr
     weight_decay = options.probe_weight_decay if probe else options.weight_decay
     closed = cell.readout in ("ridge", "student")
-    assert weight_decay is not None and options.epochs and options.select and options.views is not None
+    assert weight_decay is not None and options.select and options.views is not None
     return FinetuneOptions(
         **_common(options),
         **network,
@@ -212,7 +222,7 @@ def finetune_options(cell: Cell, options: StudyOptions, stretch: float = 1.0) ->
         student=options.student if cell.readout == "student" else None,
         semi=cell.readout if cell.readout in SEMI else "none",  # type: ignore[arg-type]
         select="last" if closed or cell.readout == "taught" else options.select,
-        epochs=max(1, round(options.epochs * stretch)),
+        epochs=max(1, round(epochs_of(cell, options) * stretch)),
         norms="relative" if init is not None and follows_paper(options) and options.task == "classification" else None,
         lr=None if cell.readout in ("taught", "student") else lr,  # these have their own
         weight_decay=weight_decay,

@@ -89,7 +89,8 @@ class StudyOptions:
         pretrain_epochs: passes over the unlabelled images; if left out 5, for competitive rules 1, for VAEs 20.
         pretrain_lr: learning rate of rules; if left out 0.1, for competitive ones 0.01. VAEs have their own, 0.01 and
             0.001.
-        epochs: passes over the labelled images; 20 if left out. The learning rate falls as far in more of them.
+        epochs: passes over the labelled images; if left out so many that 100,000 are looked at, at least 20 and at most
+            200, of all read-outs but "finetune" and of segmentation 20. The learning rate falls as far in more of them.
         lr: learning rate of the fine-tuning; 0.003 if left out.
         probe_lr: the same of the probe; ``lr`` if left out.
         weight_decay: L2 penalty; 0.05 if left out.
@@ -159,7 +160,6 @@ USUAL: dict[str, Any] = {
     "model": "cnn6",
     "batch_size": 64,
     "precision": "32-true",
-    "epochs": 20,
     "lr": 3e-3,
     "weight_decay": 5e-2,
     "probe_weight_decay": 5e-4,
@@ -174,6 +174,7 @@ SEGMENTATION: dict[str, Any] = {
     "seeds": 3,
     "model": "unet",
     "batch_size": 8,
+    "epochs": 20,
     "lr": 1e-3,
     "weight_decay": 1e-4,
 }
@@ -185,6 +186,7 @@ _PAPER: dict[str, Any] = {
     "labels": ["0.01", "0.02", "0.03", "0.04", "0.05", "0.1", "0.25", "1.0"],
     "pretrain_epochs": 20,
     "pretrain_lr": 1e-2,
+    "epochs": 20,
     "lr": 1e-3,
     "augment": "none",
     "select": "validation",
@@ -263,8 +265,9 @@ def resolved(options: StudyOptions) -> StudyOptions:
     if complete.precision is None:
         complete = replace(complete, precision=fast_precision())
     for name in ("seeds", "draws", "jobs", "batch_size", "epochs"):
-        if getattr(complete, name) < 1:
-            raise ValueError(f"found {given(name, getattr(complete, name))}, expected at least 1")
+        value = getattr(complete, name)
+        if value is not None and value < 1:
+            raise ValueError(f"found {given(name, value)}, expected at least 1")
     if complete.search < 0:
         raise ValueError(f"found --search {complete.search}, expected a number of trials, or 0 for no search")
     assert complete.readouts is not None

@@ -11,7 +11,7 @@ import torch
 from filelock import Timeout
 
 from fasthebb.runs import SavedNetwork, SavedSegmentation, finetune, pretrain
-from fasthebb.study.amounts import Data, asked
+from fasthebb.study.amounts import Data
 from fasthebb.study.folder import StudyFolder
 from fasthebb.study.grid import Cell, Pretraining, Run, Search, compared, finetune_options, pretrain_options
 from fasthebb.study.options import StudyOptions
@@ -114,7 +114,7 @@ class Worker:
     def _search(self, what: Search) -> None:
         readout = self.options.first_readout
         own = [cell for cell in self.grid if cell.method == what.method and cell.readout == readout]
-        fewest = min(own, key=lambda cell: asked(self.data, cell.amount))
+        fewest = min(own, key=lambda cell: cell.labels)
         found = search(fewest, self.options, self.data, self.folder.path / what.folder, self._say)
         self.folder.finish(what, found)
 

@@ -18,6 +18,7 @@ from fasthebb.training.precision import Precision, fast_precision
 from fasthebb.training.pretraining import HebbianPretraining, Order
 from fasthebb.training.readouts import Readout, ReadoutWarning
 from fasthebb.training.rectified_pyramid import RectifiedPyramid
+from fasthebb.training.schedule import USUAL_EPOCHS, usual_epochs
 from fasthebb.training.segmentation_loss import segmentation_loss
 from fasthebb.training.segmentation_vae import SegmentationVAE
 from fasthebb.training.segmenter import Segmenter, SegmenterSettings
@@ -37,6 +38,7 @@ from fasthebb.training.within_epochs import TERMINATED, Terminated, ended_by_sig
 __all__ = [
     "TERMINATED",
     "USUAL_BATCH",
+    "USUAL_EPOCHS",
     "USUAL_LR",
     "CheckpointError",
     "Classifier",
@@ -88,4 +90,5 @@ __all__ = [
     "spread_labels",
     "synchronise_batch_norms",
     "trained_seconds",
+    "usual_epochs",
 ]

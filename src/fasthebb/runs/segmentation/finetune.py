@@ -127,7 +127,7 @@ def finetune(
             "labelled": data.train.names,
             "seeds": {"weights": options.seed, "order": options.seed, "draw": draw_seed},
             "select": options.select,
-            "epochs": options.epochs,
+            "epochs": training.epochs,
             **scores,
             "shown": shown,
             "scored_by": f"{options.cv}-fold cross-validation" if options.cv else "test images",

@@ -20,6 +20,7 @@ from fasthebb.runs.segmentation.described import crops
 from fasthebb.runs.segmentation.scoring import masks_of, rounded
 from fasthebb.runs.trainers import trainer_of
 from fasthebb.training import (
+    USUAL_EPOCHS,
     CrossConsistency,
     CrossPseudo,
     LabelledAndUnlabelled,
@@ -58,11 +59,16 @@ class MaskTraining:
     network: SavedSegmentation
     progress: bool
 
+    @property
+    def epochs(self) -> int:
+        """How many are trained, of `STEPS` steps each, however few masks there are."""
+        return USUAL_EPOCHS if self.options.epochs is None else self.options.epochs
+
     def run(self, images: MaskedSet, out: Path, loggers: Sequence[Logger] = ()) -> SegmentationNetwork:
         """Train on ``images`` in the folder ``out``, going on where its checkpoint stands; a plain network."""
         module = self.module()
         options = self.options
-        trainer = trainer_of(options, out, epochs=options.epochs, progress=self.progress, loggers=loggers)
+        trainer = trainer_of(options, out, epochs=self.epochs, progress=self.progress, loggers=loggers)
         fit(trainer, module, self.batches(images), None, ckpt=last_checkpoint(out / "checkpoints"))
         return module.network().to(trainer.strategy.root_device)
 

@@ -22,6 +22,7 @@ from fasthebb.models import build_model
 from fasthebb.runs import FinetuneOptions, PretrainOptions, SavedNetwork, finetune, pretrain
 
 SEED = 100
+FINETUNE_EPOCHS = 20  # too few, as was found later: see tune_schedule.py
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "dense5")
 VARIANTS: dict[str, tuple[int, str] | None] = {
     "backprop alone": None,
@@ -54,7 +55,13 @@ def score(asked: argparse.Namespace, data: ImageData, labels: str, variant: str)
         return dict(json.loads(known.read_text()))
     chosen = VARIANTS[variant]
     options = FinetuneOptions(
-        data=asked.data, labels=labels, seed=SEED, augment=asked.augment, image_size=32, logger="none"
+        data=asked.data,
+        labels=labels,
+        seed=SEED,
+        epochs=FINETUNE_EPOCHS,
+        augment=asked.augment,
+        image_size=32,
+        logger="none",
     )
     encoder = None
     if chosen is not None:

@@ -97,6 +97,8 @@ def finetune(
         raise RunError(f"--rule and layers of {options.init} that divide by |w|: pre-train with --fold true")
     training = Supervised(options, data, network, draw_seed, progress=progress)
     epochs, choosing = training.epochs, 0.0
+    if progress and options.epochs is None and (options.student or not options.ridge):
+        print(f"  {epochs} epochs (--epochs)")
     if options.select == "labelled-cv":
         chosen = training.cross_validate(folder.path / CHOOSING)
         epochs, choosing = chosen.epochs, chosen.seconds

@@ -177,7 +177,7 @@ class FinetuneOptions(DataOptions):
         select: the epoch whose weights are kept: "last"; "labelled-cv" as many epochs as were best in a five-fold
             cross-validation on the labelled images; "validation" the best on the validation images, whose labels count.
         epochs: passes over the labelled images; if left out so many that 100,000 are looked at, at least 20 and at most
-            200; for a classifier or a student alone, and for segmentation, 20.
+            200; with --probe, --taught or --student, and for segmentation, 20.
         lr: learning rate of the first half, halved every twentieth of the epochs after it (of up to 20 epochs: of the
             first ten, halved every epoch after them); 0.003 if left out. Of a taught classifier 0.1, and constant.
         stretch: factor on the lengths of the schedule of 20 epochs; if left out, a twentieth of the epochs, at least 1.

@@ -17,6 +17,7 @@ from record import save
 from fasthebb.evaluation import mean_interval
 
 FRACTIONS = ("0.01", "0.05")
+FINETUNE = ["--epochs", "20"]
 PRETRAIN = ["--epochs", "5", "--lr", "0.1", "--rule", "hpca", "--rule.max_lr", "0.1"]
 
 
@@ -42,7 +43,7 @@ def main() -> None:
         for fraction in FRACTIONS:
             for method, options in {"hpca": ["--init", str(encoder)], "none": []}.items():
                 out = arguments.out / f"{method}-{fraction}-{seed}"
-                result = run("finetune", out, *common, "--labels", fraction, *options)
+                result = run("finetune", out, *common, "--labels", fraction, *FINETUNE, *options)
                 kept = ("labels", "top1", "top5", "balanced_accuracy", "macro_f1", "finetune_seconds")
                 cells.append({"method": method, "fraction": fraction, "seed": seed} | {k: result[k] for k in kept})
                 if method == "hpca":

@@ -90,7 +90,7 @@ class StudyOptions:
         pretrain_lr: learning rate of rules; if left out 0.1, for competitive ones 0.01. VAEs have their own, 0.01 and
             0.001.
         epochs: passes over the labelled images; if left out so many that 100,000 are looked at, at least 20 and at most
-            200, of all read-outs but "finetune" and of segmentation 20. The learning rate falls as far in more of them.
+            200; of read-outs other than "finetune", and of segmentation, 20. The learning rate falls as far in any.
         lr: learning rate of the fine-tuning; 0.003 if left out.
         probe_lr: the same of the probe; ``lr`` if left out.
         weight_decay: L2 penalty; 0.05 if left out.

@@ -12,7 +12,8 @@ from torch import Tensor
 
 import fasthebb
 from fasthebb import HPCA, WTA
-from fasthebb.data import Preprocessing, load_images
+from fasthebb.data import ImageData, Preprocessing, load_images
+from fasthebb.evaluation import predict_logits
 from fasthebb.models import build_model
 from fasthebb.runs import (
     EvaluateOptions,
@@ -28,6 +29,7 @@ from fasthebb.runs import (
     supervised,
 )
 from fasthebb.runs.options import Select
+from fasthebb.runs.self_training import looked_at
 from fasthebb.runs.supervised import Supervised
 from fasthebb.training import SelfTraining
 
@@ -516,6 +518,21 @@ def test_a_student_learns_from_a_ridge_regression_and_goes_on_where_it_stopped(
     one, other = (load_file(tmp_path / name / "classifier.safetensors") for name in ("whole", "parts"))
     assert set(one) == set(other)
     assert not {name: (one[name] - other[name]).abs().max() for name in one if not torch.equal(one[name], other[name])}
+
+
+def test_a_teacher_looks_at_mirror_images_too(encoder: Path, by_class: Path, tmp_path: Path) -> None:
+    options = FinetuneOptions(data=str(by_class), init=str(encoder), ridge=True, student="cnn8", augment="shift")
+    init = SavedNetwork.load(encoder, "encoder.safetensors")
+    data = load_images(str(by_class), image_size=init.model["image_size"])
+    assert isinstance(data, ImageData)
+    training = Supervised(options, data, init, 0, progress=False)
+    model, _ = training.fit_ridge(data.train, tmp_path)
+    mirrored = replace(data.train, images=data.train.images.flip(-1))
+    assert not torch.allclose(training.taken(model, data.train)[0], training.taken(model, mirrored)[0], atol=1e-3)
+    torch.testing.assert_close(looked_at(training, model, data.train), looked_at(training, model, mirrored))
+    with torch.no_grad():
+        logits = model.eval().classifier(looked_at(training, model, data.train))
+    torch.testing.assert_close(logits, predict_logits(model, training.ordered(data.train))[0], rtol=1e-4, atol=1e-4)
 
 
 def test_a_student_needs_its_teacher(encoder: Path, by_class: Path, tmp_path: Path) -> None:

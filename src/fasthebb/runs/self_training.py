@@ -1,6 +1,7 @@
 """Training a student on what a ridge regression takes the unlabelled images for."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -75,13 +76,21 @@ def _answers(training: Supervised, model: Network, whitening: ViewWhitening | No
         with training.precision(model):
             return torch.softmax(predict_logits(model, training.ordered(unlabelled))[0], dim=1)
     with training.precision(model):
-        features = torch.cat([training.taken(model, images)[0] for images in (unlabelled, labelled)])
+        features = torch.cat([looked_at(training, model, images) for images in (unlabelled, labelled)])
     with torch.no_grad():
         output = output_layer(model).to(features.device)
         likely = torch.softmax(output(features[: len(unlabelled)]), dim=1)
     if whitening is not None:
         features = whitening(features)
     return spread_labels(likely, labelled.labels, features, seed=training.options.seed)
+
+
+def looked_at(training: Supervised, model: Network, images: ImageSet) -> Tensor:
+    """Features of images, the mean with those of their mirror images where the network looks at both."""
+    features, _ = training.taken(model, images)
+    if model.mirrored:
+        features.add_(training.taken(model, replace(images, images=images.images.flip(-1)))[0]).div_(2)
+    return features
 
 
 def _numbered(unlabelled: ImageSet, labelled: ImageSet) -> ImageSet:

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -313,7 +314,8 @@ class Supervised:
         batches = make_batches(
             images, preprocessing, batch_size=256, shuffle=False, augment=augment, seed=seed, **WHOLE
         )
-        features, labels = layer_features(model, batches)
+        alone = nn.Sequential(OrderedDict(features=model.features))  # a mirrored network would run them twice
+        features, labels = layer_features(alone, batches)
         return features["features"], labels
 
     def precision(self, model: Network) -> torch.autocast:

@@ -86,6 +86,8 @@ ERRORS = {
     "finetune --out out --student 2": (
         "--student learns from a ridge regression, once: give --ridge, and leave out --cv"
     ),
+    "finetune --out out --rounds 2": "found --rounds 2 without --student: give --student too, or leave it out",
+    "finetune --out out --rounds 0 --ridge true --student cnn8": "found --rounds 0, expected at least 1",
     "finetune --out out --views 2": "found --views 2 without --ridge: give --ridge too, or leave it out",
     "finetune --out out --rule hpca --probe true": (
         "--rule lets the hidden layers learn, which --probe, --taught and --ridge leave as they are: give one"

@@ -1,6 +1,7 @@
 import json
 import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from fasthebb.runs import (
 from fasthebb.runs.options import Select
 from fasthebb.runs.self_training import looked_at
 from fasthebb.runs.supervised import Supervised
-from fasthebb.training import SelfTraining
+from fasthebb.training import SelfTraining, logged
 
 from .conftest import SMALL, write_images
 
@@ -518,6 +519,40 @@ def test_a_student_learns_from_a_ridge_regression_and_goes_on_where_it_stopped(
     one, other = (load_file(tmp_path / name / "classifier.safetensors") for name in ("whole", "parts"))
     assert set(one) == set(other)
     assert not {name: (one[name] - other[name]).abs().max() for name in one if not torch.equal(one[name], other[name])}
+
+
+def test_a_student_teaches_itself_in_the_next_round_and_goes_on_within_it(
+    encoder: Path, by_class: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = FinetuneOptions(
+        data=str(by_class), init=str(encoder), ridge=True, student="cnn8", rounds=3, labels="2/class", epochs=2,
+        batch_size=8,
+    )  # fmt: skip
+    result = finetune(options, tmp_path / "whole")
+    assert result["epochs"] == 6
+
+    started = []
+    start_epoch = SelfTraining.on_train_epoch_start
+
+    def interrupting(self: SelfTraining) -> None:
+        started.append((self.current_epoch, self.teacher.clone()))
+        if len(started) == 4:  # at the second epoch of the second round
+            raise KeyboardInterrupt
+        start_epoch(self)
+
+    monkeypatch.setattr(SelfTraining, "on_train_epoch_start", interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(options, tmp_path / "parts")
+    again = finetune(options, tmp_path / "parts")
+    assert [epoch for epoch, _ in started] == [0, 1, 0, 1, 1, 0, 1]
+    teachers = [teacher for epoch, teacher in started if epoch == 0]
+    assert not any(torch.equal(one, other) for one, other in pairwise(teachers))
+    assert again["top1"] == result["top1"]
+    one, other = (load_file(tmp_path / name / "classifier.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    lessons = [tmp_path / "whole" / "teacher" / where for where in ("", "round1", "round2")]
+    assert result["finetune_seconds"] > sum(logged(where, "seconds")[-1] for where in lessons)
+    assert not any((where / "checkpoints").exists() for where in lessons)
 
 
 def test_a_teacher_looks_at_mirror_images_too(encoder: Path, by_class: Path, tmp_path: Path) -> None:

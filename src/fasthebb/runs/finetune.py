@@ -10,7 +10,7 @@ from fasthebb.runs.folder import RunError, RunFolder, given, shown
 from fasthebb.runs.options import FinetuneOptions
 from fasthebb.runs.refusal import OF_SEGMENTATION, refuse, refuse_impossible
 from fasthebb.runs.saved import SavedNetwork, network_options
-from fasthebb.runs.self_training import TEACHER, self_train
+from fasthebb.runs.self_training import self_train, teaching_seconds
 from fasthebb.runs.streamed import load
 from fasthebb.runs.supervised import Supervised, untrained
 from fasthebb.training import epochs_to_come_within, logged, trained_seconds
@@ -120,14 +120,14 @@ def finetune(
             ),
             "seeds": {"weights": options.seed, "order": options.seed, "draw": draw_seed},
             "select": options.select,
-            "epochs": 0 if options.ridge and not options.student else epochs,
+            "epochs": 0 if options.ridge and not options.student else options.rounds * epochs,
             "epochs_to_convergence": _epochs_to_convergence(folder) if options.select == "validation" else None,
             **scores,
             "scored_by": "test images" if estimated is None else f"{options.cv}-fold cross-validation",
             "test_images": len(data.test) if estimated is None else 0,
             "validation": validation,
             "finetune_seconds": round(
-                choosing + trained_seconds(folder.path) + trained_seconds(folder.path / TEACHER), 2
+                choosing + trained_seconds(folder.path) + teaching_seconds(folder.path, options.rounds), 2
             ),
         }
     )
@@ -154,6 +154,10 @@ def _refuse_combinations(options: FinetuneOptions) -> None:
         raise RunError(f"found --views {options.views}, expected a number of images, or 0 for none")
     if options.views and not options.ridge:
         raise RunError(f"found --views {options.views} without --ridge: give --ridge too, or leave it out")
+    if options.rounds < 1:
+        raise RunError(f"found --rounds {options.rounds}, expected at least 1")
+    if options.rounds > 1 and not options.student:
+        raise RunError(f"found --rounds {options.rounds} without --student: give --student too, or leave it out")
     if options.student:  # refuses a network that there is not, before the long reading of images
         network_options(options.student, width=None, hidden=None, image_size=None, channels=None)
     if options.norms is not None and options.init is None:

@@ -164,6 +164,8 @@ class FinetuneOptions(DataOptions):
             (self-training); it is what is kept and scored. Its epochs are
             passes over all images, its augmentation is "hard" where none is asked for and the images have colours, its
             learning rate 0.3 x batch size / 250, and momentum and weight decay are its own, 0.85 and 0.0005.
+        rounds: how often a student learns for so many epochs: after the first round from what it says itself by then,
+            spread anew.
         rule: rule by which the hidden layers learn, beside or instead of plain backprop: "global_guided", "hybrid" (its
             own rule is ``--rule.rule hpca``) or a ``module.Class``, with fields ``--rule.FIELD``.
         code: neurons of a dense layer between features and classes, whose signs are a short code for retrieval; 0 for
@@ -205,6 +207,7 @@ class FinetuneOptions(DataOptions):
     ridge: bool = False
     views: int = 0
     student: str | None = None
+    rounds: int = 1
     rule: Rule | None = None
     code: int = 0
     semi: Semi = "none"

@@ -1,10 +1,13 @@
-"""Training a student on what a ridge regression takes the unlabelled images for."""
+"""Training a student on what a ridge regression takes the unlabelled images for, and then on what it does itself."""
 
 import time
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from shutil import rmtree
 
 import torch
+from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
 from fasthebb.data import Batches, ImageData, ImageSet
@@ -20,27 +23,68 @@ from fasthebb.training import (
     SelfTraining,
     ViewWhitening,
     fit,
+    last_checkpoint,
     load_weights,
+    logged,
     save_weights,
     spread_labels,
+    trained_seconds,
 )
 from fasthebb.training.metrics_file import MetricsFile
+from fasthebb.training.processes import first_alone
 
 TEACHER = "teacher"
 """Folder of what a student learns from."""
 LABELLED_SHARE = 0.1
 """Part of a student's epoch that labelled images have at least."""
+_STUDENT = "student."
+
+
+@dataclass(frozen=True)
+class _Lesson:
+    """What a round of a student begins with.
+
+    Attributes:
+        likely: ``(N, classes)`` what the unlabelled images are taken for.
+        weights: of the student as it is then; none before its first round.
+    """
+
+    likely: Tensor
+    weights: Mapping[str, Tensor]
 
 
 def self_train(training: Supervised, folder: RunFolder) -> Network:
-    """Let the student learn from a ridge regression on the network's features; goes on at its checkpoint."""
+    """Let the student learn from a ridge regression on the network's features; goes on at its checkpoint.
+
+    In the rounds after the first its teacher is what it says itself by then, spread among the images that are alike
+    in its own features.
+    """
+    lesson = _kept(_lesson_folder(folder.path, 0), lambda where: _of_regression(training, where))
+    for number in range(1, training.options.rounds):
+        before = lesson
+        lesson = _kept(_lesson_folder(folder.path, number), lambda where: _of_student(training, before, where))  # noqa: B023
+    return _student(training, lesson, folder.path, loggers_of(training.options, folder.path))
+
+
+def teaching_seconds(out: Path, rounds: int) -> float:
+    """Seconds of everything before the student's last round."""
+    return sum(trained_seconds(_lesson_folder(out, number)) for number in range(rounds))
+
+
+def _lesson_folder(out: Path, number: int) -> Path:
+    return out / TEACHER if number == 0 else out / TEACHER / f"round{number}"
+
+
+def _student(training: Supervised, lesson: _Lesson, out: Path, loggers: Sequence[Logger] = ()) -> Network:
+    """One round, which goes on at its checkpoint."""
     options, data = training.options, training.data
     assert isinstance(data, ImageData)  # fine-tuning refuses a stream
-    teacher = _teacher(training, folder.path / TEACHER)
     torch.manual_seed(options.seed)
     model = training.final.build(len(data.classes), dropout=0.0)
+    if lesson.weights:
+        model.load_state_dict(dict(lesson.weights))
     lr = USUAL_LR * options.batch_size / USUAL_BATCH if options.lr is None else options.lr
-    module = SelfTraining(model, teacher=teacher, labels=data.train.labels, lr=lr, seed=options.seed)
+    module = SelfTraining(model, teacher=lesson.likely, labels=data.train.labels, lr=lr, seed=options.seed)
     batches = Batches(
         _numbered(data.unlabelled, data.train),
         training.network.preprocessing,
@@ -49,27 +93,40 @@ def self_train(training: Supervised, folder: RunFolder) -> Network:
         seed=options.seed,
         augment=training.views(),
     )
-    loggers = loggers_of(options, folder.path)
-    trainer = trainer_of(options, folder.path, epochs=training.epochs, progress=training.progress, loggers=loggers)
-    fit(trainer, module, batches, None, ckpt=folder.checkpoint)
+    trainer = trainer_of(options, out, epochs=training.epochs, progress=training.progress, loggers=loggers)
+    fit(trainer, module, batches, None, ckpt=first_alone(lambda: last_checkpoint(out / "checkpoints")))
     model.to(trainer.strategy.root_device)  # where Lightning takes it away from
     return model
 
 
-def _teacher(training: Supervised, where: Path) -> Tensor:
-    """What the ridge regression takes the unlabelled images for, ``(N, classes)``; asked once and kept."""
-    kept = where / "answers.safetensors"
+def _of_regression(training: Supervised, where: Path) -> _Lesson:
+    assert isinstance(training.data, ImageData)
+    model, whitening = training.fit_ridge(training.data.train, where)
+    return _Lesson(_answers(training, model, whitening), {})
+
+
+def _of_student(training: Supervised, lesson: _Lesson, where: Path) -> _Lesson:
+    model = _student(training, lesson, where)
+    return _Lesson(_answers(training, model, None), model.state_dict())
+
+
+def _kept(where: Path, make: Callable[[Path], _Lesson]) -> _Lesson:
+    """A lesson that is made once and kept."""
+    kept = where / "lesson.safetensors"
     if not kept.is_file():
-        assert isinstance(training.data, ImageData)
-        model, whitening = training.fit_ridge(training.data.train, where)
-        fitted = time.perf_counter()
-        save_weights(kept, {"likely": _answers(training, model, whitening)}, {})
-        MetricsFile(where).log_metrics({"epoch": 0, "seconds": time.perf_counter() - fitted})
-    return load_weights(kept)[0]["likely"]
+        start, trained = time.perf_counter(), trained_seconds(where)
+        lesson = make(where)
+        save_weights(kept, {"likely": lesson.likely, **{_STUDENT + name: w for name, w in lesson.weights.items()}}, {})
+        seconds = time.perf_counter() - start - (trained_seconds(where) - trained)
+        MetricsFile(where).log_metrics({"epoch": len(logged(where, "seconds")), "seconds": seconds})
+        rmtree(where / "checkpoints", ignore_errors=True)
+    tensors = load_weights(kept)[0]
+    likely = tensors.pop("likely")
+    return _Lesson(likely, {name.removeprefix(_STUDENT): weights for name, weights in tensors.items()})
 
 
 def _answers(training: Supervised, model: Network, whitening: ViewWhitening | None) -> Tensor:
-    """What the regression takes the unlabelled images for, spread among those that are alike unless too many."""
+    """What a network takes the unlabelled images for, spread among those that are alike unless too many."""
     unlabelled, labelled = training.data.unlabelled, training.data.train
     size = output_layer(model).in_features
     if size * (len(unlabelled) + len(labelled)) > MOST_FEATURES:

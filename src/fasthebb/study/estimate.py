@@ -49,7 +49,9 @@ def estimate(cells: Sequence[Cell], options: StudyOptions, data: ImageData) -> T
         step, _ = _finetune_seconds(replace(options, model=options.student, width=1.0, hidden=None), data)
         batches = -(-len(data.unlabelled) // (options.batch_size or 1))
         asking = scoring * len(data.unlabelled) / max(1, len(data.test) + len(data.validation))  # the teacher
-        forecast.add("students", len(students), epochs * batches * step / (1 - LABELLED_SHARE) + asking + scoring)
+        rounds = options.rounds or 1
+        each = rounds * epochs * batches * step / (1 - LABELLED_SHARE) + asking + scoring
+        forecast.add("students", len(students), each)
     return forecast.table(f"from {STEPS} measured steps of each; probes and the like are cheaper than fine-tuning")
 
 

@@ -220,6 +220,7 @@ def finetune_options(cell: Cell, options: StudyOptions, stretch: float = 1.0) ->
         ridge=closed,
         views=options.views if closed else 0,
         student=options.student if cell.readout == "student" else None,
+        rounds=(options.rounds or 1) if cell.readout == "student" else 1,
         semi=cell.readout if cell.readout in SEMI else "none",  # type: ignore[arg-type]
         select="last" if closed or cell.readout == "taught" else options.select,
         epochs=max(1, round(epochs_of(cell, options) * stretch)),

@@ -20,7 +20,7 @@ Readout = Literal[
     "cross-consistency",
     "rectified-pyramid",
 ]
-OF_CLASSIFICATION = ("label_file", "stream", "workers", "hidden", "image_size", "code", "views")
+OF_CLASSIFICATION = ("label_file", "stream", "workers", "hidden", "image_size", "code", "views", "rounds")
 SEMI: tuple[Readout, ...] = ("mean-teacher", "cross-pseudo", "cross-consistency", "rectified-pyramid")
 """Ways of fine-tuning in which images without masks take part."""
 Preset = Literal[
@@ -57,6 +57,7 @@ class StudyOptions:
             itself. For segmentation "finetune", or with the images without masks "mean-teacher", "cross-pseudo",
             "cross-consistency", "rectified-pyramid".
         student: the network of the readout "student"; "cnn8" if left out.
+        rounds: how often it learns for so many epochs, after the first time from what it says itself; 1 if left out.
         views: for "ridge" and "student": whiten features by how two random changes of an image make them differ, on so
             many unlabelled images; 0 leaves them as they are.
         search: trials of a search for each method's learning rates and weight decay, by cross-validation on the
@@ -108,6 +109,7 @@ class StudyOptions:
     draws: int | None = None
     readouts: list[Readout] | None = None
     student: str = "cnn8"
+    rounds: int | None = None
     views: int | None = None
     search: int = 0
     cv: int = 0
@@ -213,6 +215,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         **USUAL,
         "methods": ["wta+at-once"],
         "readouts": ["student"],
+        "rounds": 2,
         "views": 8000,
         "model": "triangle2",
         "batch_size": 250,
@@ -264,7 +267,7 @@ def resolved(options: StudyOptions) -> StudyOptions:
     complete = replace(options, **{name: value for name, value in known.items() if getattr(options, name) is None})
     if complete.precision is None:
         complete = replace(complete, precision=fast_precision())
-    for name in ("seeds", "draws", "jobs", "batch_size", "epochs"):
+    for name in ("seeds", "draws", "jobs", "rounds", "batch_size", "epochs"):
         value = getattr(complete, name)
         if value is not None and value < 1:
             raise ValueError(f"found {given(name, value)}, expected at least 1")

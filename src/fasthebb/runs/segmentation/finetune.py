@@ -29,6 +29,7 @@ _MEANINGLESS = (
     "views",
     "norms",
     "student",
+    "rounds",
     "rule",
     "code",
     "select",

@@ -127,6 +127,7 @@ def _kept(where: Path, make: Callable[[Path], _Lesson]) -> _Lesson:
 
 def _answers(training: Supervised, model: Network, whitening: ViewWhitening | None) -> Tensor:
     """What a network takes the unlabelled images for, spread among those that are alike unless too many."""
+    assert isinstance(training.data, ImageData)
     unlabelled, labelled = training.data.unlabelled, training.data.train
     size = output_layer(model).in_features
     if size * (len(unlabelled) + len(labelled)) > MOST_FEATURES:

@@ -88,6 +88,11 @@ ERRORS = {
     ),
     "finetune --out out --rounds 2": "found --rounds 2 without --student: give --student too, or leave it out",
     "finetune --out out --rounds 0 --ridge true --student cnn8": "found --rounds 0, expected at least 1",
+    "finetune --out out --read norm9 --width 0.1": (
+        "found 'norm9' as a layer to read, expected some of conv1, relu1, pool1, norm1, conv2, relu2, norm2, conv3, "
+        "relu3, pool3, norm3, conv4, relu4, norm4, flatten, dense5, relu5, norm5"
+    ),
+    "finetune --out out --read norm1 --side 0": "found a side of 0 positions, expected at least 1",
     "finetune --out out --views 2": "found --views 2 without --ridge: give --ridge too, or leave it out",
     "finetune --out out --rule hpca --probe true": (
         "--rule lets the hidden layers learn, which --probe, --taught and --ridge leave as they are: give one"

@@ -481,6 +481,21 @@ def test_layers_may_learn_at_once(by_class: Path, tmp_path: Path, capsys: pytest
         pretrain(replace(options, rule=HPCA()), tmp_path / "hpca")
 
 
+def test_layers_are_read_together_by_whoever_uses_the_classifier(encoder: Path, by_class: Path, tmp_path: Path) -> None:
+    options = FinetuneOptions(data=str(by_class), init=str(encoder), ridge=True, read=["norm1", "norm2"], side=2)
+    result = finetune(options, tmp_path / "read")
+    ends = finetune(replace(options, read=[]), tmp_path / "end")
+    saved = SavedNetwork.load(tmp_path / "read", "classifier.safetensors")
+    assert (saved.model["read"], saved.model["side"]) == (["norm1", "norm2"], 2)
+    widths = [saved.tensors[f"features.norm{layer}.weight"].numel() for layer in (1, 2)]
+    assert saved.tensors["classifier.1.weight"].shape == (3, 4 * sum(widths))
+    scored = evaluate(EvaluateOptions(str(tmp_path / "read"), data=str(by_class)), tmp_path / "scores")
+    assert scored["top1"] == result["top1"]
+    assert result["top1"] > 60  # of three classes that differ in where they are bright
+    assert SavedNetwork.load(tmp_path / "end", "classifier.safetensors").tensors["classifier.1.weight"].shape[1] == 16
+    assert ends["labels"] == result["labels"]
+
+
 def test_a_student_learns_from_a_ridge_regression_and_goes_on_where_it_stopped(
     encoder: Path, by_class: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

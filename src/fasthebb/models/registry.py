@@ -2,7 +2,7 @@
 
 import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ from fasthebb.models.cnn8 import cnn8
 from fasthebb.models.cnn10 import cnn10
 from fasthebb.models.elsewhere import from_elsewhere, is_known_elsewhere
 from fasthebb.models.network import Network, with_code, with_plain_norms
+from fasthebb.models.reading import with_reading
 from fasthebb.models.triangle import softhebb, triangle2
 from fasthebb.models.vgg import VGGS
 
@@ -23,6 +24,8 @@ MODELS: dict[str, Callable[..., Network]] = {
     "triangle2": triangle2,
 }
 """Builders by name; each takes `classes`, `channels`, `image_size`, `hebbian`, `width`, `hidden` and `dropout`."""
+SIDE = 4
+"""Positions along each side of the maps of layers that are read together."""
 
 
 def builder(name: str) -> Callable[..., Network]:
@@ -43,7 +46,14 @@ def builder(name: str) -> Callable[..., Network]:
 
 
 def build_model(
-    name: str, *, code: int = 0, plain_norms: bool = False, mirrored: bool = False, **kwargs: Any
+    name: str,
+    *,
+    code: int = 0,
+    plain_norms: bool = False,
+    mirrored: bool = False,
+    read: Sequence[str] = (),
+    side: int = SIDE,
+    **kwargs: Any,
 ) -> Network:
     """Build the network called `name` with the keywords of its builder.
 
@@ -52,6 +62,8 @@ def build_model(
         code: size of a layer between features and classes, see `with_code`; 0 for none.
         plain_norms: no batch norm preserves relative variance.
         mirrored: in eval mode the mean over an image and its mirror image, see `Network`.
+        read: layers that the classifier sees together, see `with_reading`; the end of the features if there are none.
+        side: positions along each side of a map that it is averaged to then.
         kwargs: of the builder.
 
     Raises:
@@ -66,6 +78,9 @@ def build_model(
     """
     network = builder(name)(**kwargs)
     network = with_plain_norms(network) if plain_norms else network
+    if read:
+        shape = {size: kwargs.get(size, usual(name, size)) for size in ("channels", "image_size")}
+        network = with_reading(network, read, side, **shape)
     network = with_code(network, code) if code else network
     network.mirrored = mirrored
     return network

@@ -9,7 +9,7 @@ from fasthebb.data import AnyData, StreamData, draw_labels
 from fasthebb.runs.folder import RunError, RunFolder, given, shown
 from fasthebb.runs.options import FinetuneOptions
 from fasthebb.runs.refusal import OF_SEGMENTATION, refuse, refuse_impossible
-from fasthebb.runs.saved import SavedNetwork, network_options
+from fasthebb.runs.saved import SavedNetwork, network_options, reading_options
 from fasthebb.runs.self_training import self_train, teaching_seconds
 from fasthebb.runs.streamed import load
 from fasthebb.runs.supervised import Supervised, untrained
@@ -65,6 +65,7 @@ def finetune(
             image_size=options.image_size,
             channels=options.channels,
         )
+    reading = reading_options(described, options.read, options.side)
     draw_seed = options.seed if options.draw_seed is None else options.draw_seed
     if data is None:
         data = load(
@@ -91,8 +92,8 @@ def finetune(
         network = untrained(described, data, bool(options.whiten), folder.path)
     else:
         network = _with_norms(init, options)
-    if options.code:
-        network = replace(network, model={**network.model, "code": options.code})
+    more = {**reading, **({"code": options.code} if options.code else {})}
+    network = replace(network, model={**network.model, **more})
     if options.rule is not None and network.normalised():
         raise RunError(f"--rule and layers of {options.init} that divide by |w|: pre-train with --fold true")
     training = Supervised(options, data, network, draw_seed, progress=progress)

@@ -168,6 +168,9 @@ class FinetuneOptions(DataOptions):
             spread anew.
         rule: rule by which the hidden layers learn, beside or instead of plain backprop: "global_guided", "hybrid" (its
             own rule is ``--rule.rule hpca``) or a ``module.Class``, with fields ``--rule.FIELD``.
+        read: layers (norm1,norm2) that the classifier sees together, and not the end of the features; those behind the
+            last of them do nothing.
+        side: positions along each side of their maps that these are averaged to.
         code: neurons of a dense layer between features and classes, whose signs are a short code for retrieval; 0 for
             none.
         semi: for segmentation: how images without masks take part: "none", "mean-teacher", "cross-pseudo" (two networks
@@ -209,6 +212,8 @@ class FinetuneOptions(DataOptions):
     student: str | None = None
     rounds: int = 1
     rule: Rule | None = None
+    read: list[str] = field(default_factory=list)
+    side: int = 4
     code: int = 0
     semi: Semi = "none"
     frozen: list[str] = field(default_factory=list)

@@ -179,7 +179,13 @@ class SavedNetwork(Saved):
         "hidden": int,
         "hebbian": bool,
     }
-    more_kinds: ClassVar[Mapping[str, type]] = {"code": int, "plain_norms": bool, "mirrored": bool}
+    more_kinds: ClassVar[Mapping[str, type]] = {
+        "code": int,
+        "plain_norms": bool,
+        "mirrored": bool,
+        "read": list,
+        "side": int,
+    }
 
     def build(self, classes: int, dropout: float = 0.0) -> Network:
         """The network with new outputs for ``classes`` classes and these features, random ones if there are no tensors.
@@ -269,3 +275,17 @@ def network_options(
     with torch.device("meta"):
         build_model(name, **described)
     return {"name": name, **described}
+
+
+def reading_options(described: Mapping[str, Any], read: Sequence[str], side: int) -> dict[str, Any]:
+    """The keywords of `build_model` that let layers of a network be read together; none where no layer is named.
+
+    Raises:
+        ValueError: there is no such layer, or the side is not positive; before the long reading of images.
+    """
+    if not read:
+        return {}
+    chosen: dict[str, Any] = {"read": list(read), "side": side}
+    with torch.device("meta"):
+        build_model(**described, **chosen)
+    return chosen

@@ -14,6 +14,7 @@ from rich.table import Table
 from fasthebb.data import ImageData, MaskedData, load_images, load_masked, load_stream
 from fasthebb.evaluation import mean_interval
 from fasthebb.models import usual
+from fasthebb.runs.saved import network_options, reading_options
 from fasthebb.study.amounts import Data, check_draw
 from fasthebb.study.estimate import estimate
 from fasthebb.study.estimate_masks import estimate_masks
@@ -40,6 +41,9 @@ def study(options: StudyOptions, out: str | Path, *, progress: bool = True) -> l
         KeyboardInterrupt: after Ctrl-C; the same call goes on and repeats at most an epoch.
     """
     options = resolved(options)
+    if options.read:  # refuses layers that there are not, before the long reading of images
+        shape = {name: getattr(options, name) for name in ("width", "hidden", "image_size", "channels")}
+        reading_options(network_options(options.model, **shape), options.read, options.side)
     data = _read(options, progress)
     cells = make_grid(options, data)
     for amount in options.labels or []:

@@ -215,6 +215,8 @@ def finetune_options(cell: Cell, options: StudyOptions, stretch: float = 1.0) ->
         probe=probe,
         taught=cell.readout == "taught",
         rule=cell.method.beside if cell.readout == "finetune" else None,
+        read=options.read,
+        side=options.side,
         code=options.code,
         cv=options.cv,
         ridge=closed,

@@ -20,7 +20,18 @@ Readout = Literal[
     "cross-consistency",
     "rectified-pyramid",
 ]
-OF_CLASSIFICATION = ("label_file", "stream", "workers", "hidden", "image_size", "code", "views", "rounds")
+OF_CLASSIFICATION = (
+    "label_file",
+    "stream",
+    "workers",
+    "hidden",
+    "image_size",
+    "code",
+    "read",
+    "side",
+    "views",
+    "rounds",
+)
 SEMI: tuple[Readout, ...] = ("mean-teacher", "cross-pseudo", "cross-consistency", "rectified-pyramid")
 """Ways of fine-tuning in which images without masks take part."""
 Preset = Literal[
@@ -76,6 +87,8 @@ class StudyOptions:
         model: network.
         width: factor on the numbers of channels of its convolutions.
         hidden: neurons of its dense layer, 0 for none; the network's own if left out.
+        read: layers that the classifier sees together, and not the end of the features, see ``finetune``.
+        side: positions along each side of their maps that these are averaged to.
         code: neurons of a dense layer between features and classes, whose signs are a short code for retrieval.
         image_size: height and width in pixels; the network's own if left out.
         channels: colour channels of an image; chosen if left out.
@@ -126,6 +139,8 @@ class StudyOptions:
     model: str | None = None
     width: float = 1.0
     hidden: int | None = None
+    read: list[str] = field(default_factory=list)
+    side: int = 4
     code: int = 0
     image_size: int | None = None
     channels: int | None = None

@@ -31,6 +31,8 @@ _MEANINGLESS = (
     "student",
     "rounds",
     "rule",
+    "read",
+    "side",
     "code",
     "select",
     "momentum",

@@ -25,31 +25,30 @@ MIDDLE: dict[str, Any] = {"crop": 128, "width": 0.5, "epochs": 10}
 BATCH: dict[str, Any] = {"norm": "batch", "lr": 0.001}
 INSTANCE: dict[str, Any] = {"norm": "instance", "lr": 0.003}
 TRIALS: list[tuple[str, dict[str, Any], str]] = [
-    ("5", {**SMALL, **BATCH}, ""),
-    ("5", {**SMALL, **INSTANCE}, ""),
-    ("5", {**SMALL, **INSTANCE, "semi": "mean-teacher"}, ""),
-    ("5", {**SMALL, **INSTANCE, "semi": "rectified-pyramid"}, ""),
-    ("5", {**SMALL, **INSTANCE}, "down1.*"),
-    ("5", {**MIDDLE, **BATCH}, ""),
-    ("5", {**MIDDLE, **INSTANCE}, ""),
     ("23", {**SMALL, **BATCH}, ""),
     ("23", {**SMALL, **INSTANCE}, ""),
     ("46", {**SMALL, **BATCH}, ""),
     ("46", {**SMALL, **INSTANCE}, ""),
     ("1.0", {**SMALL, **BATCH}, ""),
     ("1.0", {**SMALL, **INSTANCE}, ""),
+    ("23", {**SMALL, **INSTANCE}, "down1.*"),
+    ("5", {**MIDDLE, **BATCH}, ""),
+    ("5", {**MIDDLE, **INSTANCE}, ""),
+    ("5", {**SMALL, **INSTANCE}, ""),
+    ("5", {**SMALL, **INSTANCE, "semi": "mean-teacher"}, ""),
+    ("5", {**SMALL, **INSTANCE, "semi": "rectified-pyramid"}, ""),
     ("5", {**SMALL, **INSTANCE, "semi": "cross-pseudo"}, ""),
+    ("5", {**SMALL, **INSTANCE}, "down1.*"),
 ]
 """Masks, options, and the layers that HPCA pre-trains, if any. Small ones take 1,000 steps, middle ones 500."""
+COMMON: dict[str, Any] = {"task": TASK, "batch_size": 8, "precision": "bf16-mixed", "logger": "none"}
 
 
 def encoder(asked: argparse.Namespace, data: MaskedData, options: dict[str, Any], layers: str) -> str:
     """Folder of a pre-training by HPCA, one pass, for the seed of the first draw."""
     folder = asked.out / f"encoder-{options['norm']}-{options['crop']}-{options['width']}-{layers.strip('.*')}"
     shape = {name: options[name] for name in ("crop", "width", "norm")}
-    first = PretrainOptions(
-        data=asked.data, task=TASK, seed=DRAWS[0], epochs=1, layers=[layers], batch_size=8, logger="none", **shape
-    )
+    first = PretrainOptions(data=asked.data, seed=DRAWS[0], epochs=1, layers=[layers], **COMMON, **shape)
     pretrain(first, folder, data=data)
     return str(folder)
 
@@ -63,9 +62,8 @@ def score(asked: argparse.Namespace, data: MaskedData, trial: tuple[str, dict[st
         options = {name: value for name, value in options.items() if name not in ("width", "norm")}
     name = "-".join([labels, *(str(value) for value in trial[1].values()), layers.strip(".*"), str(draw)])
     asked_for = FinetuneOptions(
-        data=asked.data, task=TASK, seed=DRAWS[0], labels=labels, draw_seed=draw, batch_size=8, logger="none",
-        **start, **options,
-    )  # fmt: skip
+        data=asked.data, seed=DRAWS[0], labels=labels, draw_seed=draw, **COMMON, **start, **options
+    )
     found: float = finetune(asked_for, asked.out / name, data=data)["validation"]["dice"]
     return found
 

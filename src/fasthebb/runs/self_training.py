@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from shutil import rmtree
 
@@ -59,10 +60,11 @@ def self_train(training: Supervised, folder: RunFolder) -> Network:
     In the rounds after the first its teacher is what it says itself by then, spread among the images that are alike
     in its own features.
     """
-    lesson = _kept(_lesson_folder(folder.path, 0), lambda where: _of_regression(training, where))
+    lesson = _kept(_lesson_folder(folder.path, 0), partial(_of_regression, training))
     for number in range(1, training.options.rounds):
-        before = lesson
-        lesson = _kept(_lesson_folder(folder.path, number), lambda where: _of_student(training, before, where))  # noqa: B023
+        if training.progress:
+            print(f"  round {number} of {training.options.rounds}")
+        lesson = _kept(_lesson_folder(folder.path, number), partial(_of_student, training, lesson))
     return _student(training, lesson, folder.path, loggers_of(training.options, folder.path))
 
 

@@ -67,7 +67,7 @@ def test_the_papers_variants_are_a_preset_that_options_go_before(squares: Path) 
     given = StudyOptions(data=str(squares), task="segmentation", preset="paper-segmentation", labels=["2"], seeds=1)
     options = resolved(given)
     assert options.readouts == ["finetune", *SEMI]
-    assert (options.labels, options.batch_size) == (["2"], 2)
+    assert (options.labels, options.batch_size, options.norm, options.lr) == (["2"], 2, "batch", 1e-3)
     cells = make_grid(options, load_masked(squares, progress=False))
     asked = {one.method.name: pretrain_options(one, options) for one in pretrainings(cells)}
     assert set(asked) == {"vae", "summed_swta"}
@@ -126,7 +126,7 @@ def test_a_search_looks_for_the_settings_with_masks_of_its_own_and_goes_on(
     for method, names in (("none", ["lr", "weight_decay"]), ("hpca", ["pretrain_lr", "lr", "weight_decay"])):
         trials = json.loads((tmp_path / "out" / "search" / method / "trials.json").read_text())
         assert [sorted(trial["params"]) for trial in trials] == [sorted(names)] * 2
-        assert trials[0]["params"]["lr"] == 1e-3  # the usual first
+        assert trials[0]["params"]["lr"] == 3e-3  # the usual first
         found = json.loads((tmp_path / "out" / "search" / method / "result.json").read_text())
         assert found["dice"] == max(trial["dice"] for trial in trials)
     monkeypatch.setattr(search_module, "_cross_validated", None)

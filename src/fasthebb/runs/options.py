@@ -33,7 +33,7 @@ class DataOptions:
         task: "classification" of whole images, or "segmentation": a class for each pixel, from masks.
         crop: for segmentation: side in pixels of the crops that are trained on; 128 if left out, of volumes 32.
         depth: for segmentation: how often a U-Net halves its maps; 4 if left out, of volumes 3.
-        norm: for segmentation: "batch", "instance" or "none" in a U-Net; "batch" if left out.
+        norm: for segmentation: "batch", "instance" or "none" in a U-Net; "instance" if left out.
         ignore_value: for segmentation: value of the masks' pixels that count for nothing.
         batch_size: images a step, of each process: as many processes with as many images give the weights of one
             process with all of them.

@@ -94,7 +94,7 @@ class StudyOptions:
         channels: colour channels of an image; chosen if left out.
         crop: for segmentation: side in pixels of the crops; 128 if left out.
         depth: for segmentation: how often a U-Net halves its maps; 4 if left out.
-        norm: for segmentation: "batch", "instance" or "none" in a U-Net; "batch" if left out.
+        norm: for segmentation: "batch", "instance" or "none" in a U-Net; "instance" if left out.
         ignore_value: for segmentation: value of the masks' pixels that count for nothing.
         batch_size: images a step; 64 if left out, for segmentation 8.
         precision: "32-true", or "bf16-mixed" for products in bfloat16; "32-true" if left out, with the preset
@@ -192,7 +192,6 @@ SEGMENTATION: dict[str, Any] = {
     "model": "unet",
     "batch_size": 8,
     "epochs": 20,
-    "lr": 1e-3,
     "weight_decay": 1e-4,
 }
 """The same for segmentation."""
@@ -244,7 +243,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "seeds": 10,
         "readouts": ["finetune", *SEMI],
         "batch_size": 2,
+        "norm": "batch",
         "pretrain_lr": 1e-6,
+        "lr": 1e-3,
     },
 }
 """Protocols of Lagani et al. (LOD 2021; Neurocomputing 595, 2024) and, for segmentation, of Ciampi et al. (Neural

@@ -84,7 +84,7 @@ class Segmenter(lightning.LightningModule):
         self,
         model: SegmentationNetwork,
         *,
-        lr: float = 1e-3,
+        lr: float = 3e-3,
         weight_decay: float = 1e-4,
         warm_up: float = 0.05,
         features_lr: float | Mapping[str, float] = 1.0,

@@ -11,6 +11,8 @@ from fasthebb.runs.options import FinetuneOptions, PretrainOptions
 
 WIDTH = 32
 """Channels of the first level at width 1."""
+NORM = "instance"
+"""Batch norm takes its statistics from few masks' images, and others may look like none of them."""
 CROPS, DEPTHS = {2: 128, 3: 32}, {2: 4, 3: 3}
 
 
@@ -31,7 +33,7 @@ def described(options: PretrainOptions | FinetuneOptions, images: MaskedSet, *, 
         found |= {
             "depth": DEPTHS[dims] if options.depth is None else options.depth,
             "width": max(1, round(WIDTH * (1.0 if options.width is None else options.width))),
-            "norm": options.norm or "batch",
+            "norm": options.norm or NORM,
         }
     elif unheeded := [name for name in ("depth", "norm", "width") if getattr(options, name) not in (None, 1.0)]:
         said = given(unheeded[0], getattr(options, unheeded[0]))

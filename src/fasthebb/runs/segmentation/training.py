@@ -33,7 +33,7 @@ from fasthebb.training import (
 
 STEPS = 50
 """An epoch is so many steps: there may be five masks."""
-LR, WEIGHT_DECAY = 1e-3, 1e-4
+LR, WEIGHT_DECAY = 3e-3, 1e-4
 AUGMENT: Augmentation = "hard"
 _SEMI: dict[str, type[Segmenter]] = {
     "mean-teacher": MeanTeacher,

@@ -41,7 +41,7 @@ PRETRAININGS = {
 }
 FINETUNINGS = {
     "backprop": FinetuneOptions(epochs=3, augment="shift"),
-    "labelled-cv": FinetuneOptions(epochs=2, select="labelled-cv", augment="none"),
+    "labelled-cv": FinetuneOptions(epochs=2, select="labelled-cv", augment="shift"),
     "validation": FinetuneOptions(epochs=2, select="validation", augment="none"),
     "probe": FinetuneOptions(epochs=3, probe=True, augment="none"),
     "taught": FinetuneOptions(epochs=3, taught=True, augment="none"),
@@ -124,7 +124,7 @@ def test_the_weights_are_those_of_one_process_with_the_joined_batch(
     for key, value in of_one.items():
         if value.is_floating_point():
             error = (of_several[key] - value).norm() / value.norm().clamp_min(1e-6)
-            assert error < 5e-4, key
+            assert error < 2e-4, key
         else:
             assert torch.equal(of_several[key], value)
 

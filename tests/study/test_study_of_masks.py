@@ -68,6 +68,7 @@ def test_the_papers_variants_are_a_preset_that_options_go_before(squares: Path) 
     options = resolved(given)
     assert options.readouts == ["finetune", *SEMI]
     assert (options.labels, options.batch_size, options.norm, options.lr) == (["2"], 2, "batch", 1e-3)
+    assert resolved(replace(given, model="fcn_resnet50")).norm is None  # others have none to choose
     cells = make_grid(options, load_masked(squares, progress=False))
     asked = {one.method.name: pretrain_options(one, options) for one in pretrainings(cells)}
     assert set(asked) == {"vae", "summed_swta"}

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from fasthebb.evaluation.modes import evaluating
+from fasthebb.models.reading import one_vector_each
 
 POOLED_SIDE = 2
 
@@ -125,8 +126,4 @@ def _vectors(output: object, name: str, side: int) -> Tensor:
     if not isinstance(output, Tensor) or output.dim() not in (2, 4):
         found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(f"the layer '{name}' hands on {found}, expected (N, D) or (N, C, H, W)")
-    features = output.float()
-    if features.dim() == 4:
-        height, width = (min(side, length) for length in features.shape[2:])
-        features = nn.functional.adaptive_avg_pool2d(features, (height, width)).flatten(1)
-    return features.clone().cpu()
+    return one_vector_each(output.float(), side).cpu()

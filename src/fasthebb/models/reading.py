@@ -35,15 +35,22 @@ class ReadTogether(nn.Sequential):
         for name, layer in list(self.named_children())[: self._used]:
             x = layer(x)
             if name in self.read:
-                parts.append(self._averaged(x))
+                parts.append(one_vector_each(x, self.side))
         return torch.cat(parts, dim=1)
 
-    def _averaged(self, x: Tensor) -> Tensor:
-        """``(N, D)``, in memory of its own, as the next layer may work in place."""
-        if x.dim() == 2:
-            return x.clone()
-        height, width = (min(self.side, length) for length in x.shape[2:])
-        return nn.functional.adaptive_avg_pool2d(x, (height, width)).flatten(1)
+
+def one_vector_each(x: Tensor, side: int) -> Tensor:
+    """``(N, D)`` as it is, or maps ``(N, C, H, W)`` averaged to at most side x side positions and flattened.
+
+    A copy, as the layer that follows may work in place.
+
+    >>> one_vector_each(torch.zeros(5, 3, 8, 8), 2).shape, one_vector_each(torch.zeros(5, 3, 1, 1), 2).shape
+    (torch.Size([5, 12]), torch.Size([5, 3]))
+    """
+    if x.dim() == 2:
+        return x.clone()
+    height, width = (min(side, length) for length in x.shape[2:])
+    return nn.functional.adaptive_avg_pool2d(x, (height, width)).flatten(1)
 
 
 def with_reading(network: Network, read: Sequence[str], side: int, *, channels: int, image_size: int) -> Network:
@@ -51,7 +58,7 @@ def with_reading(network: Network, read: Sequence[str], side: int, *, channels: 
 
     Args:
         network: changed in place; its last layer is made anew.
-        read: names of children of its features.
+        read: names of children of its features, at least one.
         side: see `ReadTogether`.
         channels: of an image.
         image_size: height and width of an image in pixels.
@@ -67,7 +74,7 @@ def with_reading(network: Network, read: Sequence[str], side: int, *, channels: 
     layers = OrderedDict(network.features.named_children())
     if side < 1:
         raise ValueError(f"found a side of {side} positions, expected at least 1")
-    if unknown := [name for name in read if name not in layers] or ([] if read else ["none"]):
+    if unknown := [name for name in read if name not in layers]:
         raise ValueError(f"found {unknown[0]!r} as a layer to read, expected some of {', '.join(layers)}")
     network.features = ReadTogether(layers, read, side)
     trains = network.training

@@ -24,8 +24,6 @@ MODELS: dict[str, Callable[..., Network]] = {
     "triangle2": triangle2,
 }
 """Builders by name; each takes `classes`, `channels`, `image_size`, `hebbian`, `width`, `hidden` and `dropout`."""
-SIDE = 4
-"""Positions along each side of the maps of layers that are read together."""
 
 
 def builder(name: str) -> Callable[..., Network]:
@@ -52,7 +50,7 @@ def build_model(
     plain_norms: bool = False,
     mirrored: bool = False,
     read: Sequence[str] = (),
-    side: int = SIDE,
+    side: int = 4,
     **kwargs: Any,
 ) -> Network:
     """Build the network called `name` with the keywords of its builder.

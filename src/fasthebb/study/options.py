@@ -281,6 +281,8 @@ def resolved(options: StudyOptions) -> StudyOptions:
     usual = SEGMENTATION if segmenting else USUAL
     known = usual if options.preset is None else PRESETS[options.preset]
     complete = replace(options, **{name: value for name, value in known.items() if getattr(options, name) is None})
+    if complete.model != "unet":
+        complete = replace(complete, norm=options.norm)  # others have none to choose
     if complete.precision is None:
         complete = replace(complete, precision=fast_precision())
     for name in ("seeds", "draws", "jobs", "rounds", "batch_size", "epochs"):
